@@ -1,0 +1,1 @@
+"""Training: what knows an optimiser or a trainer."""

@@ -1,0 +1,91 @@
+import json
+
+import pytest
+import yaml
+
+from thirdaxis.errors import InputError, UsageError
+from thirdaxis.tasks.settings import make_settings, read_assignments, read_settings_file
+
+
+def test_settings_survive_yaml_and_json_unchanged():
+    settings = make_settings({"data": "d", "spacing": (1.5, 1, 1), "patch": "8x16x24"}, "test")
+    for text in (yaml.safe_dump(settings.plain()), json.dumps(settings.plain())):
+        assert make_settings(yaml.safe_load(text), "again") == settings
+    assert settings.patch == (8, 16, 24)
+    assert settings.spacing == (1.5, 1.0, 1.0)
+
+
+def test_settings_cannot_be_changed():
+    settings = make_settings({"data": "d"}, "test")
+    with pytest.raises(Exception, match="frozen"):
+        settings.epochs = 3
+
+
+@pytest.mark.parametrize(
+    ("values", "told"),
+    [
+        ({"fusoin": "acs"}, "unknown setting 'fusoin'; did you mean 'fusion'"),
+        ({"epochs": 0}, "setting 'epochs': Input should be greater than or equal to 1 .got 0."),
+        ({"patch": "8,8"}, "setting 'patch'"),
+        ({"spacing": "fine"}, "setting 'spacing'"),
+        ({"fold": 5}, "fold 5 does not exist with 5 folds"),
+        ({"intensity": "window"}, "go together"),
+        ({"window": (-100, 300)}, "go together"),
+        ({"intensity": "window", "window": (300, -100)}, "lower end first"),
+        ({"batch": 3, "devices": 2}, "batch 3 cannot be shared by 2 devices"),
+        ({"precision": "8"}, "setting 'precision'"),
+        ({"orientation": "up"}, "setting 'orientation'"),
+    ],
+)
+def test_a_wrong_setting_is_one_clear_line(values, told):
+    with pytest.raises(UsageError, match=told) as caught:
+        make_settings({"data": "d", **values}, "settings.yaml")
+    assert str(caught.value).startswith("settings.yaml: ")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_missing_data_folder_is_named():
+    with pytest.raises(UsageError, match="setting 'data': Field required"):
+        make_settings({}, "command line")
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("s.yaml", "epochs: 3\npatch: [8, 8, 8]"),
+        ("s.toml", "epochs = 3\npatch = [8, 8, 8]"),
+        ("s.json", '{"epochs": 3, "patch": [8, 8, 8]}'),
+    ],
+)
+def test_three_file_formats_say_the_same(tmp_path, name, text):
+    path = tmp_path / name
+    path.write_text(text)
+    assert read_settings_file(path) == {"epochs": 3, "patch": [8, 8, 8]}
+
+
+def test_unreadable_settings_files(tmp_path):
+    with pytest.raises(InputError, match="no such settings file"):
+        read_settings_file(tmp_path / "none.yaml")
+    with pytest.raises(UsageError, match=r"ends in \.yaml"):
+        read_settings_file(tmp_path / "settings.ini")
+    broken = tmp_path / "broken.yaml"
+    broken.write_text("epochs: [3")
+    with pytest.raises(InputError, match="not a valid yaml file") as caught:
+        read_settings_file(broken)
+    assert "\n" not in str(caught.value)
+    broken.write_text("- 3")
+    with pytest.raises(InputError, match="expected a table"):
+        read_settings_file(broken)
+
+
+def test_assignments_are_read_as_yaml():
+    words = ["epochs=3", "weights=null", "patch=8,8,8", "overrides={layer1*: i3d}", "clip=1.5"]
+    assert read_assignments(words) == {
+        "epochs": 3,
+        "weights": None,
+        "patch": "8,8,8",
+        "overrides": {"layer1*": "i3d"},
+        "clip": 1.5,
+    }
+    with pytest.raises(UsageError, match="expected NAME=VALUE"):
+        read_assignments(["epochs"])
