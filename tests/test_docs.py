@@ -8,6 +8,9 @@ from pathlib import Path
 
 import pytest
 import torch
+import typer.main
+
+from thirdaxis.cli.main import app
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 PAGES = [
@@ -61,10 +64,6 @@ def refusal(words: list[str]) -> str | None:
 
     The paths that a page shows need not exist here, so a missing path is no refusal.
     """
-    import typer.main
-
-    from thirdaxis.cli.main import app
-
     command = typer.main.get_command(app)
     arguments, path = words[1:], "thirdaxis"
     try:

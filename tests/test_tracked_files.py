@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 # Homes, temporary folders and mounted disks of the machine a file was written on.
-OWN_PATHS = re.compile(r"(?<![\w./<>-])/(?:home|Users|root|work|tmp|mnt|scratch)/[\w.-]+")
+OWN_PATHS = re.compile(r"(?<![\w./<>-])/(?:home|Users|root|work|tmp|mnt|scratch)/[\w./-]+")
 LARGEST_KIB = 1024
 
 
