@@ -1,0 +1,1 @@
+"""Numbers: how well predictions agree with the truth."""
