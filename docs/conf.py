@@ -6,7 +6,7 @@ from pathlib import Path
 import typer.main
 
 import thirdaxis
-from thirdaxis.cli.main import app
+from thirdaxis.cli.main import app as verb_app
 
 project = "thirdaxis"
 author = "The thirdaxis authors"
@@ -24,12 +24,7 @@ autodoc_typehints = "signature"
 autodoc_preserve_defaults = True
 
 ROOMS = ["axes", "fusion", "convert", "nets", "data", "metrics", "tasks", "errors"]
-FRONT_DOOR = """
-```{eval-rst}
-.. automodule:: thirdaxis
-   :no-members:
-```
-"""
+SECTION = "### {module}\n\n```{{eval-rst}}\n.. automodule:: {module}\n```\n"
 
 
 def modules() -> list[str]:
@@ -37,18 +32,17 @@ def modules() -> list[str]:
     root = Path(thirdaxis.__file__).parent
     found = []
     for room in ROOMS:
-        files = [root / f"{room}.py"] if (root / f"{room}.py").exists() else (root / room).glob("*.py")
-        for file in sorted(files):
-            if not file.stem.startswith("_"):
-                parts = file.relative_to(root.parent).with_suffix("").parts
-                found.append(".".join(parts))
+        single = root / f"{room}.py"
+        files = [single] if single.exists() else sorted((root / room).glob("*.py"))
+        shown = [file for file in files if not file.stem.startswith("_")]
+        found += [".".join(file.relative_to(root.parent).with_suffix("").parts) for file in shown]
     return found
 
 
 def verbs() -> str:
     """One section a verb of the command line: what it does and a table of its options."""
     pages = []
-    for name, verb in sorted(typer.main.get_command(app).commands.items()):
+    for verb_name, verb in sorted(typer.main.get_command(verb_app).commands.items()):
         about = inspect.cleandoc(verb.help or "").split("\f")[0]
         rows = ["| option | meaning | default |", "|---|---|---|"]
         for option in verb.params:
@@ -56,16 +50,14 @@ def verbs() -> str:
             shown = "" if option.default in (None, ...) else f"`{option.default}`"
             meaning = " ".join((getattr(option, "help", None) or "").split()).replace("|", r"\|")
             rows.append(f"| {spelled} | {meaning} | {'required' if option.required else shown} |")
-        pages.append(f"### thirdaxis {name}\n\n{about}\n\n" + "\n".join(rows) + "\n")
+        pages.append(f"### thirdaxis {verb_name}\n\n{about}\n\n" + "\n".join(rows) + "\n")
     return "\n".join(pages)
 
 
 def fill_reference(app, docname: str, source: list[str]) -> None:
     """Appends to reference.md what the code says of itself, so that the page cannot fall behind."""
     if docname == "reference":
-        sections = [
-            f"### {module}\n\n```{{eval-rst}}\n.. automodule:: {module}\n```\n" for module in modules()
-        ]
+        sections = [SECTION.format(module=module) for module in modules()]
         source[0] += "\n## Command line\n\n" + verbs()
         source[0] += "\n## Modules\n\n" + "\n".join(sections)
 
