@@ -22,6 +22,7 @@ myst_heading_anchors = 3
 autodoc_default_options = {"members": True, "member-order": "bysource"}
 autodoc_typehints = "signature"
 autodoc_preserve_defaults = True
+default_role = "code"  # docstrings write `names` in single backticks
 
 ROOMS = ["axes", "fusion", "convert", "nets", "data", "metrics", "tasks", "errors"]
 SECTION = "### {module}\n\n```{{eval-rst}}\n.. automodule:: {module}\n```\n"
