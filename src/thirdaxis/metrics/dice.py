@@ -49,7 +49,7 @@ def dice(prediction: Tensor, truth: Tensor, classes: Sequence[int]) -> dict[int,
         classes: label values to score.
 
     Returns:
-        For each class, 2 |A and B| / (|A| + |B|), 0 to 1, or nan.
+        For each class, `2 |A and B| / (|A| + |B|)`, 0 to 1, or nan.
 
     Raises:
         InputError: where the shapes differ.
