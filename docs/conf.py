@@ -21,6 +21,7 @@ myst_enable_extensions = ["dollarmath"]
 myst_heading_anchors = 3
 autodoc_default_options = {"members": True, "member-order": "bysource"}
 autodoc_typehints = "signature"
+napoleon_use_ivar = True
 autodoc_preserve_defaults = True
 default_role = "code"  # docstrings write `names` in single backticks
 
