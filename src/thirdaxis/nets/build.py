@@ -1,0 +1,249 @@
+"""2D networks by name, with their weights: the project's own, the zoos', the user's."""
+
+import importlib
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, Literal
+
+import torchvision
+from torch import Tensor, nn
+
+from thirdaxis.errors import InputError, UsageError, did_you_mean
+from thirdaxis.nets.encoder_unet import ChainEncoder, EncoderUNet, TimmEncoder
+from thirdaxis.nets.unet import UNet
+from thirdaxis.nets.weights import WeightsReport, read_tensors, transfer
+
+Task = Literal["segment", "classify"]
+Weights = Literal["library"] | Path | None
+
+FORMS = (
+    "'unet', 'torchvision:NAME', 'timm:NAME', 'smp:ARCHITECTURE/ENCODER' "
+    "or 'package.module:factory'"
+)
+# Their extra heads serve training from scratch on ImageNet only.
+_WITHOUT_EXTRA_HEADS: dict[str, dict[str, bool]] = {
+    "googlenet": {"aux_logits": False, "init_weights": True},
+    "inception_v3": {"aux_logits": False, "init_weights": True},
+}
+
+
+@dataclass(frozen=True)
+class Built:
+    """A 2D network ready to convert.
+
+    Args:
+        net: takes ``(N, C, H, W)``.
+        weights: what became of the given weights; None where none were given.
+        rgb: whether `net` takes three channels as pretrained networks do; conversion with
+            ``in_channels`` fits it to others.
+    """
+
+    net: nn.Module
+    weights: WeightsReport | None
+    rgb: bool
+
+
+class OnlyOut(nn.Module):
+    """A torchvision segmentation network that returns its answer instead of a dictionary."""
+
+    def __init__(self, net: nn.Module) -> None:
+        super().__init__()
+        self.net = net
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Class scores ``(N, classes, H, W)`` of an image ``(N, 3, H, W)``."""
+        return self.net(image)["out"]
+
+
+def build(
+    name: str,
+    *,
+    classes: int,
+    in_channels: int = 1,
+    weights: Weights = None,
+    task: Task = "segment",
+) -> Built:
+    """Builds a 2D network by name.
+
+    For segmentation, a classifier of torchvision or timm becomes the encoder of an `EncoderUNet`;
+    the segmentation networks of torchvision and segmentation-models-pytorch are taken whole.
+
+    Args:
+        name: ``unet``, ``torchvision:NAME``, ``timm:NAME``, ``smp:ARCHITECTURE/ENCODER``, or
+            ``package.module:factory``, called as ``factory(in_channels=..., classes=...)``.
+        classes: channels of the answer.
+        in_channels: channels of the image; networks of the libraries stay RGB (`Built.rgb`).
+        weights: a file in the network's own layout (for a classifier, the library's), ``library``
+            for the library's pretrained weights, or None for a random start.
+        task: ``segment``, or ``classify`` for torchvision and timm classifiers as they are.
+
+    Raises:
+        UsageError: an unknown name, or a network that cannot do the task.
+        InputError: weights that cannot be read, fetched, or do not fit.
+    """
+    if classes < 1 or in_channels < 1:
+        raise UsageError(
+            f"a network needs at least one class and channel: {classes=}, {in_channels=}"
+        )
+    if task not in ("segment", "classify"):
+        raise UsageError(f"unknown task {task!r}{did_you_mean(task, ('segment', 'classify'))}")
+    if name == "unet":
+        _segments_only(name, task)
+        return _own(name, UNet(in_channels, classes), weights)
+    library, _, rest = name.partition(":")
+    match library:
+        case _ if not rest:
+            likely = "unet" if get_close_matches(name.lower(), ["unet"]) else f"torchvision:{name}"
+            raise UsageError(f"unknown network {name!r}; did you mean {likely!r}? Expected {FORMS}")
+        case "torchvision":
+            return _torchvision(rest, classes, weights, task)
+        case "timm":
+            return _timm(rest, classes, weights, task)
+        case "smp":
+            _segments_only(name, task)
+            return _smp(rest, classes, weights)
+        case _:
+            net = _call_factory(library, rest, in_channels=in_channels, classes=classes)
+            return _own(name, net, weights)
+
+
+def _segments_only(name: str, task: Task) -> None:
+    if task != "segment":
+        raise UsageError(f"{name} segments; to classify, take 'torchvision:NAME' or 'timm:NAME'")
+
+
+def _check_known(name: str, known: Iterable[str], library: str) -> None:
+    known = list(known)
+    if name not in known:
+        near = get_close_matches(name.lower(), known, n=6, cutoff=0.3) or known[:6]
+        raise UsageError(f"unknown {library} network {name!r}{did_you_mean(name, near)}, ...")
+
+
+def _fetch(name: str, fetch: Callable[[], Mapping[str, Tensor]]) -> Mapping[str, Tensor]:
+    """A library's pretrained tensors; whatever goes wrong on the way becomes one line."""
+    try:
+        return fetch()
+    except Exception as e:  # the libraries raise what their downloaders raise
+        reason = (str(e).strip() or type(e).__name__).splitlines()[0]
+        raise InputError(
+            f"no library weights for {name} ({reason}); "
+            "check the network connection, or give the weights as a file"
+        ) from e
+
+
+def _tensors(
+    name: str, weights: Weights, fetch: Callable[[], Mapping[str, Tensor]]
+) -> tuple[Mapping[str, Tensor], str] | None:
+    """The tensors asked for and what to call their origin."""
+    if weights is None:
+        return None
+    if weights == "library":
+        return _fetch(name, fetch), f"{name} (library)"
+    return read_tensors(Path(weights)), str(weights)
+
+
+def _fill(
+    net: nn.Module, given: tuple[Mapping[str, Tensor], str] | None, part: str
+) -> WeightsReport | None:
+    """Fills a network, or only its `part` where the tensors are those of the part alone."""
+    if given is None:
+        return None
+    tensors, source = given
+    inner = getattr(net, part, None)
+    if isinstance(inner, nn.Module):
+        of_whole = len(net.state_dict().keys() & tensors.keys())
+        of_part = len(inner.state_dict().keys() & tensors.keys())
+        if of_part > of_whole:
+            return transfer(inner, tensors, f"{source}, for the {part} alone")
+    return transfer(net, tensors, source)
+
+
+def _as_encoder(
+    encoder: ChainEncoder | TimmEncoder, classes: int, report: WeightsReport | None
+) -> Built:
+    if report is not None:
+        report = report.keep(set(encoder.body.state_dict()), "no part of the encoder")
+    return Built(EncoderUNet(encoder, classes), report, rgb=True)
+
+
+def _own(name: str, net: nn.Module, weights: Weights) -> Built:
+    if weights == "library":
+        raise UsageError(f"{name} has no library weights; give a file, or none for a random start")
+    report = None if weights is None else transfer(net, read_tensors(weights), str(weights))
+    return Built(net, report, rgb=False)
+
+
+def _call_factory(module: str, factory: str, **arguments: int) -> nn.Module:
+    name = f"{module}:{factory}"
+    try:
+        make = getattr(importlib.import_module(module), factory)
+    except (ImportError, AttributeError) as e:
+        raise UsageError(f"unknown network {name!r} ({e}); expected {FORMS}") from e
+    try:
+        net = make(**arguments)
+    except TypeError as e:
+        raise UsageError(f"{name} could not be called with in_channels and classes: {e}") from e
+    if not isinstance(net, nn.Module):
+        raise UsageError(f"{name} gave a {type(net).__name__}, expected a torch.nn.Module")
+    return net
+
+
+def _torchvision(name: str, classes: int, weights: Weights, task: Task) -> Built:
+    models = torchvision.models
+    classifiers = models.list_models(module=models)
+    segmenters = models.list_models(module=models.segmentation)
+    _check_known(name, classifiers + (segmenters if task == "segment" else []), "torchvision")
+    full = f"torchvision:{name}"
+    given = _tensors(full, weights, lambda: models.get_model(name, weights="DEFAULT").state_dict())
+    if name in segmenters:
+        net = models.get_model(name, weights=None, weights_backbone=None, num_classes=classes)
+        return Built(OnlyOut(net), _fill(net, given, "backbone"), rgb=True)
+    settings: dict[str, Any] = {"weights": None, **_WITHOUT_EXTRA_HEADS.get(name, {})}
+    if task == "classify":
+        net = models.get_model(name, num_classes=classes, **settings)
+        return Built(net, _fill(net, given, "features"), rgb=True)
+    net = models.get_model(name, **settings)
+    report = _fill(net, given, "")
+    return _as_encoder(ChainEncoder(net, full), classes, report)
+
+
+def _timm(name: str, classes: int, weights: Weights, task: Task) -> Built:
+    import timm
+
+    _check_known(name.partition(".")[0], timm.list_models(), "timm")
+    full = f"timm:{name}"
+    given = _tensors(full, weights, lambda: timm.create_model(name, pretrained=True).state_dict())
+    if task == "classify":
+        net = timm.create_model(name, num_classes=classes)
+        return Built(net, _fill(net, given, ""), rgb=True)
+    net = timm.create_model(name)
+    report = _fill(net, given, "")
+    encoder = TimmEncoder if hasattr(net, "forward_intermediates") else ChainEncoder
+    return _as_encoder(encoder(net, full), classes, report)
+
+
+def _smp(name: str, classes: int, weights: Weights) -> Built:
+    import segmentation_models_pytorch as smp
+
+    architecture, _, encoder = name.partition("/")
+    modules = [c for c in vars(smp).values() if isinstance(c, type) and issubclass(c, nn.Module)]
+    architectures: dict[str, Callable[..., nn.Module]] = {c.__name__.lower(): c for c in modules}
+    if not encoder:
+        raise UsageError(f"unknown network 'smp:{name}'; expected 'smp:ARCHITECTURE/ENCODER'")
+    _check_known(architecture.lower(), architectures, "smp")
+    if not encoder.startswith("tu-"):
+        _check_known(encoder, smp.encoders.get_encoder_names(), "smp encoder")
+
+    def make(encoder_weights: str | None) -> nn.Module:
+        try:
+            return architectures[architecture.lower()](
+                encoder, encoder_weights=encoder_weights, in_channels=3, classes=classes
+            )
+        except (ValueError, KeyError) as e:
+            raise UsageError(f"smp:{name} cannot be built: {e}") from e
+
+    given = _tensors(f"smp:{name}", weights, lambda: make("imagenet").encoder.state_dict())  # type: ignore[union-attr,operator]
+    net = make(None)
+    return Built(net, _fill(net, given, "encoder"), rgb=True)
