@@ -1,0 +1,57 @@
+from pathlib import Path
+
+import pytest
+
+from thirdaxis.data.atomic import atomic_path, write_text
+
+
+def test_the_file_appears_at_the_end_with_its_ending_kept(tmp_path):
+    target = tmp_path / "labels.nii.gz"
+    with atomic_path(target) as temporary:
+        assert temporary.parent == tmp_path
+        assert temporary.name.endswith(".nii.gz")
+        temporary.write_bytes(b"new")
+        assert not target.exists()
+    assert target.read_bytes() == b"new"
+    assert list(tmp_path.iterdir()) == [target]
+
+
+@pytest.mark.parametrize("fault", [RuntimeError, KeyboardInterrupt, OSError])
+def test_a_failure_leaves_the_old_file_and_nothing_else(tmp_path, fault):
+    target = tmp_path / "scores.csv"
+    target.write_text("old")
+
+    def fail():
+        with atomic_path(target) as temporary:
+            temporary.write_text("half of the new")
+            raise fault
+
+    with pytest.raises(fault):
+        fail()
+    assert target.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [target]
+
+
+def test_a_missing_folder_is_an_error_that_names_the_wanted_file(tmp_path):
+    target = tmp_path / "nowhere" / "scores.csv"
+    with pytest.raises(OSError, match=r"scores\.csv") as caught:
+        write_text(target, "text")
+    assert str(target) in str(caught.value)
+    assert not target.parent.exists()
+
+
+def test_text_is_written_as_utf8(tmp_path):
+    write_text(tmp_path / "a.txt", "Größe 3 µm\n")
+    assert (tmp_path / "a.txt").read_bytes() == "Größe 3 µm\n".encode()
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full on this system")
+def test_a_full_disk_is_an_error(tmp_path):
+    def write():
+        with atomic_path(tmp_path / "a.txt") as temporary:
+            temporary.symlink_to("/dev/full")
+            temporary.write_text("text")
+
+    with pytest.raises(OSError, match="No space left"):
+        write()
+    assert list(tmp_path.iterdir()) == []
