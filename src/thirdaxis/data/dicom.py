@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import SimpleITK as sitk
 
-from thirdaxis.data.images import Raw, from_itk, one_line
+from thirdaxis.data.images import Raw, from_itk, one_line, quiet_itk
 from thirdaxis.errors import InputError
 
 POSITION, ORIENTATION, DESCRIPTION = "0020|0032", "0020|0037", "0008|103e"
@@ -27,8 +27,25 @@ def read_dicom(path: Path, series: str | None = None) -> Raw:
         InputError: no DICOM file, several series and none named, a lone slice, damaged files, or
             slices that are not evenly spaced.
     """
-    if not path.is_dir():
-        return _read_file(path)
+    with quiet_itk():
+        return _read_folder(path, series) if path.is_dir() else _read_file(path)
+
+
+def find_series(folder: Path) -> dict[str, list[str]]:
+    """Lists the DICOM series that lie directly in a folder.
+
+    Args:
+        folder: a folder of files, DICOM or not.
+
+    Returns:
+        For each Series Instance UID its files, ordered by place in the patient.
+    """
+    uids = sitk.ImageSeriesReader.GetGDCMSeriesIDs(str(folder))
+    names = sitk.ImageSeriesReader.GetGDCMSeriesFileNames
+    return {uid: list(names(str(folder), uid)) for uid in uids}
+
+
+def _read_folder(path: Path, series: str | None) -> Raw:
     files = find_series(path)
     if not files:
         raise InputError(
@@ -44,20 +61,6 @@ def read_dicom(path: Path, series: str | None = None) -> Raw:
     if uid not in files:
         raise InputError(f"{path}: no series {uid!r} here; found {', '.join(files)}")
     return _read_series(path, files[uid])
-
-
-def find_series(folder: Path) -> dict[str, list[str]]:
-    """Lists the DICOM series that lie directly in a folder.
-
-    Args:
-        folder: a folder of files, DICOM or not.
-
-    Returns:
-        For each Series Instance UID its files, ordered by place in the patient.
-    """
-    uids = sitk.ImageSeriesReader.GetGDCMSeriesIDs(str(folder))
-    names = sitk.ImageSeriesReader.GetGDCMSeriesFileNames
-    return {uid: list(names(str(folder), uid)) for uid in uids}
 
 
 def _read_series(folder: Path, names: list[str]) -> Raw:

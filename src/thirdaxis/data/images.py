@@ -1,5 +1,7 @@
 """NIfTI by nibabel, MetaImage and NRRD by SimpleITK, as raw arrays with an affine."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple, cast
 
@@ -60,7 +62,8 @@ def read_itk(path: Path) -> Raw:
         InputError: a damaged file, or other than three or four axes.
     """
     try:
-        image = sitk.ReadImage(str(path))
+        with quiet_itk():
+            image = sitk.ReadImage(str(path))
     except RuntimeError as fault:
         raise InputError(f"{path}: damaged or not {path.suffix} ({one_line(fault)})") from fault
     return from_itk(image, path)
@@ -116,6 +119,17 @@ def nifti_labels(array: np.ndarray, affine: np.ndarray) -> nib.Nifti1Image:
     upright = np.allclose(axes.T @ axes, np.eye(3), atol=1e-4)
     image.set_qform(affine, code="scanner" if upright else "unknown")  # a qform cannot shear
     return image
+
+
+@contextmanager
+def quiet_itk() -> Iterator[None]:
+    """Keeps ITK's warnings off the terminal while files are read; its errors are still raised."""
+    before = sitk.ProcessObject.GetGlobalWarningDisplay()
+    sitk.ProcessObject.SetGlobalWarningDisplay(False)
+    try:
+        yield
+    finally:
+        sitk.ProcessObject.SetGlobalWarningDisplay(before)
 
 
 def one_line(fault: BaseException) -> str:

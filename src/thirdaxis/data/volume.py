@@ -118,7 +118,7 @@ def read_labels(path: str | Path, *, series: str | None = None) -> Volume:
     if not np.issubdtype(array.dtype, np.integer):
         whole = np.rint(array)
         # A stored scale factor may leave 0.99999 for 1.
-        odd = ~np.isfinite(array) | (np.abs(array - whole) > 1e-3)
+        odd = ~np.isclose(array, whole, rtol=0, atol=1e-3) | ~np.isfinite(array)
         if odd.any():
             raise InputError(
                 f"{path}: a label map holds whole numbers, this file holds {array[odd][0]:g} "
