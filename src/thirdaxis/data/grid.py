@@ -12,13 +12,14 @@ from monai.transforms.spatial.array import SpatialResample
 from torch import Tensor
 
 from thirdaxis.data.volume import Volume
-from thirdaxis.errors import UsageError
+from thirdaxis.errors import InputError, UsageError
 
 CANONICAL = "SPL"
 """Arrays (D, H, W) as the tasks use them: inferior to superior, anterior to posterior, right to
 left; D runs along the axial slices."""
 
 SLAB_VOXELS = 2**22
+EXACT_IN_FLOAT32 = 2**24
 
 
 def to_grid(
@@ -43,6 +44,7 @@ def to_grid(
 
     Raises:
         UsageError: on an unknown orientation or mode, or a spacing that is not positive.
+        InputError: on whole numbers beyond 2^24, which the interpolation cannot hold.
     """
     turned = _turn(volume, orientation)
     if spacing is None:
@@ -70,6 +72,7 @@ def onto(volume: Volume, like: Volume, mode: str | None = None) -> Volume:
 
     Raises:
         UsageError: on an unknown mode.
+        InputError: as in `to_grid`.
     """
     return _sample(volume, like.affine, like.shape, mode)
 
@@ -138,17 +141,23 @@ def _sample(volume: Volume, affine: Tensor, shape: Sequence[int], mode: str | No
     if mode is None:
         mode = "bilinear" if kind.is_floating_point else "nearest"
     out_kind = torch.float32 if mode == "bilinear" and not kind.is_floating_point else kind
-    # Slabs keep the coordinates of a large scan (12 to 28 bytes a voxel) out of memory.
-    thick = max(1, SLAB_VOXELS // (shape[1] * shape[2]))
-    source = MetaTensor(volume.array.float(), affine=volume.affine)
+    if kind == torch.int64 and volume.array.abs().max() > EXACT_IN_FLOAT32:
+        raise InputError(
+            f"whole numbers beyond {EXACT_IN_FLOAT32} cannot be resampled; renumber them"
+        )
     sample = SpatialResample(
         mode=mode, padding_mode="border", align_corners=False, dtype=np.float32
     )
-    array = torch.empty((volume.array.shape[0], *shape), dtype=out_kind)
+    # In voxel units, for MONAI takes affines within 0.001 as equal, a whole voxel in microscopy.
+    source = MetaTensor(volume.array, affine=torch.eye(4, dtype=torch.float64))
+    step = torch.linalg.solve(volume.affine, affine)
+    array = volume.array.new_empty((volume.array.shape[0], *shape), dtype=out_kind)
+    # Slabs, for the coordinates take up to 28 bytes a voxel.
+    thick = max(1, SLAB_VOXELS // (shape[1] * shape[2]))
     for start in range(0, shape[0], thick):
         stop = min(start + thick, shape[0])
-        corner = affine.clone()
-        corner[:3, 3] += start * affine[:3, 0]
+        corner = step.clone()
+        corner[:3, 3] += start * step[:3, 0]
         slab = sample(source, dst_affine=corner, spatial_size=(stop - start, *shape[1:]))
         array[:, start:stop] = cast(MetaTensor, slab).as_tensor().to(out_kind)
     return Volume(array, affine.clone())
