@@ -9,8 +9,10 @@ from pathlib import Path
 import pytest
 import torch
 import typer.main
+import yaml
 
 from thirdaxis.cli.main import app
+from thirdaxis.tasks.settings import make_settings
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 PAGES = [
@@ -112,6 +114,12 @@ def test_command_lines_are_accepted(page: Path) -> None:
             elif words[0] == "make":
                 named = {word for word in words[1:] if "=" not in word and word[0] != "-"}
                 assert named <= targets, where
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_settings_files_are_accepted(page: Path) -> None:
+    for block in blocks(page.read_text("utf-8"), "yaml"):
+        make_settings({"data": "scans", **yaml.safe_load(block.text)}, f"{page.name}:{block.line}")
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
