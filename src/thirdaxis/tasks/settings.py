@@ -1,6 +1,7 @@
 """What a segmentation run can be told: one frozen model, from a file and `name=value` words."""
 
 import json
+import re
 import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -80,6 +81,8 @@ class SegmentSettings(BaseModel):
         warmup: share of the steps in which the learning rate rises from zero.
         clip: largest gradient norm; none does not clip.
         loss: `dice_ce` or `dice_focal`.
+        patient: regular expression whose match in a case name is the patient, such as `^[^_]+`;
+            none takes each case as a patient of its own.
         folds: number of patient-level folds.
         fold: which fold is held out for validation.
         fraction: share of the training volumes used; smaller shares are part of larger ones.
@@ -120,6 +123,7 @@ class SegmentSettings(BaseModel):
     warmup: float = Field(0.02, ge=0, lt=1)
     clip: float | None = Field(5.0, gt=0)
     loss: Literal["dice_ce", "dice_focal"] = "dice_ce"
+    patient: str | None = None
     folds: int = Field(5, ge=2)
     fold: int = Field(0, ge=0)
     fraction: float = Field(1.0, gt=0, le=1)
@@ -141,6 +145,11 @@ class SegmentSettings(BaseModel):
             raise ValueError(f"window {self.window} needs its lower end first")
         if self.batch % self.devices:
             raise ValueError(f"batch {self.batch} cannot be shared by {self.devices} devices")
+        if self.patient is not None:
+            try:
+                re.compile(self.patient)
+            except re.error as error:
+                raise ValueError(f"patient {self.patient!r} is no regular expression") from error
         return self
 
     def plain(self) -> dict[str, Any]:

@@ -1,0 +1,69 @@
+"""What the data set itself decides about a run: its classes, its channels, the spacing."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from thirdaxis.errors import InputError
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything about the data set that a trained network needs to be used again.
+
+    Args:
+        labels: label value 0, 1, 2 ... -> name; 0 is background.
+        channels: names of the image channels, in order.
+        spacing: voxel spacing (d, h, w) in mm the network sees; none keeps each scan's own.
+        anisotropy: largest over smallest median spacing of the training scans.
+    """
+
+    labels: dict[int, str]
+    channels: tuple[str, ...]
+    spacing: tuple[float, float, float] | None
+    anisotropy: float
+
+    @property
+    def classes(self) -> int:
+        """Number of classes, background included."""
+        return len(self.labels)
+
+    @property
+    def foreground(self) -> tuple[int, ...]:
+        """Label values other than background."""
+        return tuple(value for value in sorted(self.labels) if value != 0)
+
+    def plain(self) -> dict[str, Any]:
+        """The plan as JSON and a checkpoint can hold it."""
+        told = asdict(self)
+        told["labels"] = {str(value): name for value, name in self.labels.items()}
+        told["channels"] = list(self.channels)
+        told["spacing"] = None if self.spacing is None else list(self.spacing)
+        return told
+
+
+def plan_from(told: Mapping[str, Any]) -> Plan:
+    """Builds a plan from what `Plan.plain` gave."""
+    spacing: Sequence[float] | None = told["spacing"]
+    return Plan(
+        labels={int(value): str(name) for value, name in told["labels"].items()},
+        channels=tuple(told["channels"]),
+        spacing=None if spacing is None else (spacing[0], spacing[1], spacing[2]),
+        anisotropy=float(told["anisotropy"]),
+    )
+
+
+def read_plan(path: Path) -> Plan:
+    """Reads the `plan.json` of a run folder.
+
+    Raises:
+        InputError: the file is missing or is not a plan.
+    """
+    try:
+        return plan_from(json.loads(path.read_text()))
+    except FileNotFoundError:
+        raise InputError(f"{path.parent}: not a run folder, it has no {path.name}") from None
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise InputError(f"{path}: not a plan of a run ({error})") from None
