@@ -1,0 +1,130 @@
+"""What a run leaves behind at every epoch: checkpoints and the table of scores, all whole."""
+
+import csv
+import io
+import math
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.plugins.io import TorchCheckpointIO
+
+from thirdaxis.data.atomic import atomic_path, write_text
+from thirdaxis.errors import InputError
+from thirdaxis.tasks.segment_module import SegmentModule
+
+LAST, BEST, HISTORY = "last.ckpt", "best.ckpt", "metrics.csv"
+
+
+class SafeCheckpoints(TorchCheckpointIO):
+    """Writes a checkpoint whole or not at all, and reads one without running any code in it."""
+
+    def save_checkpoint(
+        self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None
+    ) -> None:
+        """Writes beside `path` first, then renames."""
+        with atomic_path(Path(path)) as temporary, temporary.open("wb") as stream:
+            torch.save(checkpoint, stream)
+
+    def load_checkpoint(
+        self, path: Any, map_location: Any = "cpu", weights_only: bool | None = True
+    ) -> dict[str, Any]:
+        """Reads tensors and plain values only."""
+        return read_checkpoint(Path(path))
+
+
+def read_checkpoint(path: Path) -> dict[str, Any]:
+    """Reads a checkpoint of a run, tensors and plain values only, to the CPU.
+
+    Raises:
+        InputError: the file is missing, damaged, or holds anything else.
+    """
+    if not path.is_file():
+        raise InputError(f"{path}: no such checkpoint; has the run finished its first epoch?")
+    try:
+        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:
+        reason = str(error).strip().splitlines()[0]
+        raise InputError(f"{path}: not a checkpoint that can be read ({reason})") from error
+    if not isinstance(checkpoint, dict) or "state_dict" not in checkpoint:
+        raise InputError(f"{path}: not a checkpoint of a training run")
+    return checkpoint
+
+
+class KeepRun(Callback):
+    """Writes `last.ckpt` and `metrics.csv` each epoch, and `best.ckpt` at the best validation.
+
+    The table travels in the checkpoint, so that a resumed run goes on with it.
+
+    Args:
+        folder: the run folder.
+        say: told one line a validation.
+    """
+
+    def __init__(self, folder: Path, say: Callable[[str], None]) -> None:
+        self.folder = folder
+        self.say = say
+        self.rows: list[dict[str, float]] = []
+        self.best = -math.inf
+        self.started = 0.0
+
+    def state_dict(self) -> dict[str, Any]:
+        """For the checkpoint."""
+        return {"rows": self.rows, "best": self.best}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """From the checkpoint."""
+        self.rows, self.best = list(state_dict["rows"]), state_dict["best"]
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Starts the clock."""
+        self.started = time.perf_counter()
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Writes everything; comes after the epoch's validation."""
+        assert isinstance(pl_module, SegmentModule)
+        loss, score = pl_module.epoch_loss(), pl_module.epoch_dice
+        self.rows.append(
+            {
+                "epoch": trainer.current_epoch,
+                "step": trainer.global_step,
+                "learning_rate": trainer.optimizers[0].param_groups[0]["lr"],
+                "train_loss": loss,
+                "val_dice": math.nan if score is None else score,
+                "seconds": time.perf_counter() - self.started,
+            }
+        )
+        if score is not None:
+            # A nan (no foreground in any held-out case) counts as the worst score.
+            judged = -1.0 if math.isnan(score) else score
+            if trainer.is_global_zero:
+                told = f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}"
+                self.say(f"{told}  loss {loss:.4f}  validation Dice {score:.4f}")
+            if judged > self.best:
+                self.best = judged
+                trainer.save_checkpoint(self.folder / BEST)
+        trainer.save_checkpoint(self.folder / LAST)
+        if trainer.is_global_zero:
+            write_text(self.folder / HISTORY, history_text(self.rows))
+
+
+def history_text(rows: list[dict[str, float]]) -> str:
+    """The table of epochs as CSV; the Dice of an epoch without validation stays empty."""
+    out = io.StringIO()
+    writer = csv.DictWriter(out, rows[0].keys(), lineterminator="\n")
+    writer.writeheader()
+    for row in rows:
+        writer.writerow({name: "" if math.isnan(value) else value for name, value in row.items()})
+    return out.getvalue()
+
+
+def read_history(path: Path) -> list[dict[str, float]]:
+    """Reads the table back; an empty cell is nan."""
+    with path.open(newline="") as stream:
+        return [
+            {name: float(value) if value else math.nan for name, value in row.items()}
+            for row in csv.DictReader(stream)
+        ]

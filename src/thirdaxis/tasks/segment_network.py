@@ -1,0 +1,77 @@
+"""The network of a run: a 2D network by name, its weights, converted, and tried on one patch."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import nn
+
+import thirdaxis
+from thirdaxis.errors import UsageError
+from thirdaxis.nets.build import build
+from thirdaxis.nets.weights import WeightsReport
+from thirdaxis.tasks.plan import Plan
+from thirdaxis.tasks.settings import SegmentSettings
+
+
+@dataclass(frozen=True)
+class Made:
+    """A converted network and what was loaded into it; no report where nothing was."""
+
+    net: nn.Module
+    weights: WeightsReport | None
+
+
+def make_network(settings: SegmentSettings, plan: Plan, *, load: bool = True) -> Made:
+    """Builds, loads and converts the network of a run, from the run's seed.
+
+    Args:
+        settings: of the run.
+        plan: of the run; gives channels and classes.
+        load: whether to load the pretrained weights the settings name; a checkpoint follows
+            otherwise.
+
+    Returns:
+        The 3D network, (N, channels, D, H, W) to (N, classes, D, H, W), in training mode.
+
+    Raises:
+        ThirdaxisError: an unknown network or fusion, weights that do not fit, or a patch the
+            network cannot take.
+    """
+    torch.manual_seed(settings.seed)
+    channels = len(plan.channels)
+    weights: str | Path | None = settings.weights if load else None
+    if weights not in (None, "library"):
+        weights = Path(str(weights))
+    built = build(settings.network, classes=plan.classes, in_channels=channels, weights=weights)
+    adapt = channels if built.rgb and channels != 3 else None
+    net = thirdaxis.convert(
+        built.net,
+        settings.fusion,
+        depth_stride=settings.depth_stride,
+        in_channels=adapt,
+        stem=settings.stem,
+        overrides=settings.overrides or None,
+    )
+    _try_patch(net, settings, plan)
+    return Made(net.train(), built.weights)
+
+
+def _try_patch(net: nn.Module, settings: SegmentSettings, plan: Plan) -> None:
+    """Runs one patch, so that a patch too small for the strides is told before training."""
+    size = "×".join(map(str, settings.patch))
+    advice = "take a larger patch, or one divisible by the network's strides"
+    try:
+        with torch.no_grad():
+            out = net.eval()(torch.zeros(1, len(plan.channels), *settings.patch))
+    except RuntimeError as error:
+        reason = str(error).strip().splitlines()[0]
+        raise UsageError(
+            f"a patch of {size} voxels does not go through {settings.network}: {reason}; {advice}"
+        ) from error
+    shape = tuple(getattr(out, "shape", ()))
+    if shape != (1, plan.classes, *settings.patch):
+        raise UsageError(
+            f"{settings.network} gives {shape or type(out).__name__} for a patch of {size} voxels,"
+            f" expected (1, {plan.classes}, {', '.join(map(str, settings.patch))}); {advice}"
+        )
