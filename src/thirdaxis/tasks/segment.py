@@ -1,0 +1,19 @@
+"""Segmentation of volumes, start to end: `train`, `resume`, `predict`, `evaluate`."""
+
+from thirdaxis.tasks.segment_evaluate import Evaluation, evaluate
+from thirdaxis.tasks.segment_predict import Segmenter, load_segmenter, predict
+from thirdaxis.tasks.segment_run import Display, resume, train
+from thirdaxis.tasks.settings import SegmentSettings, make_settings
+
+__all__ = [
+    "Display",
+    "Evaluation",
+    "SegmentSettings",
+    "Segmenter",
+    "evaluate",
+    "load_segmenter",
+    "make_settings",
+    "predict",
+    "resume",
+    "train",
+]
