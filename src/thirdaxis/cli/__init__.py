@@ -1,0 +1,1 @@
+"""ARGV: one verb a file."""

@@ -1,0 +1,128 @@
+"""`thirdaxis train`: fine-tune a converted network on a folder of scans."""
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from thirdaxis.cli.display import say, watched
+from thirdaxis.errors import UsageError
+
+
+def train(
+    data: Annotated[
+        Path | None,
+        typer.Argument(help="Folder in Decathlon or nnU-Net layout (dataset.json)."),
+    ] = None,
+    out: Annotated[Path, typer.Option("--out", "-o", help="Run folder to make.")] = Path("run"),
+    settings: Annotated[
+        Path | None,
+        typer.Option("--settings", "-c", help="Settings file: .yaml, .toml or .json."),
+    ] = None,
+    network: Annotated[
+        str | None,
+        typer.Option(
+            help="unet, torchvision:NAME, timm:NAME, smp:ARCH/ENCODER or package.module:factory."
+        ),
+    ] = None,
+    weights: Annotated[
+        str | None,
+        typer.Option(help="Pretrained 2D weights: a .safetensors or .pth file, or 'library'."),
+    ] = None,
+    fusion: Annotated[str | None, typer.Option(help="slicewise, i3d or acs.")] = None,
+    depth_stride: Annotated[
+        bool | None,
+        typer.Option(
+            "--depth-stride/--keep-depth", help="Reduce depth where height and width are."
+        ),
+    ] = None,
+    spacing: Annotated[
+        str | None, typer.Option(help="d,h,w in mm, or 'median'; default: each scan's own.")
+    ] = None,
+    window: Annotated[
+        str | None, typer.Option(help="CT window LOW,HIGH in HU; default: z-score per volume.")
+    ] = None,
+    patch: Annotated[str | None, typer.Option(help="Patch d,h,w in voxels.")] = None,
+    batch: Annotated[int | None, typer.Option(help="Patches a step, all devices together.")] = None,
+    epochs: Annotated[int | None, typer.Option()] = None,
+    learning_rate: Annotated[float | None, typer.Option("--learning-rate", "--lr")] = None,
+    fold: Annotated[int | None, typer.Option(help="Fold held out for validation.")] = None,
+    fraction: Annotated[
+        float | None, typer.Option(help="Share of the training scans used, 0 to 1.")
+    ] = None,
+    seed: Annotated[int | None, typer.Option()] = None,
+    devices: Annotated[
+        int | None, typer.Option(help="Graphics cards, or processes on a CPU.")
+    ] = None,
+    accelerator: Annotated[str | None, typer.Option(help="auto, cpu or gpu.")] = None,
+    precision: Annotated[str | None, typer.Option(help="auto, 32, 16-mixed or bf16-mixed.")] = None,
+    assignments: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="Any other setting as NAME=VALUE; repeatable."),
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out.")] = False,
+) -> None:
+    """Fine-tune a converted network on a folder of scans; leaves a run folder.
+
+    Example: `thirdaxis train Task04_Hippocampus -o run --network torchvision:mobilenet_v2
+    --weights library --fusion acs`
+    """
+    from thirdaxis.tasks import segment
+    from thirdaxis.tasks.settings import read_assignments, read_settings_file
+
+    told: dict[str, Any] = read_settings_file(settings) if settings else {}
+    told |= read_assignments(assignments or ())
+    window_words = None if window is None else {"intensity": "window", "window": window}
+    flags = {
+        "data": None if data is None else str(data),
+        "network": network,
+        "weights": weights,
+        "fusion": fusion,
+        "depth_stride": depth_stride,
+        "spacing": spacing,
+        **(window_words or {}),
+        "patch": patch,
+        "batch": batch,
+        "epochs": epochs,
+        "learning_rate": learning_rate,
+        "fold": fold,
+        "fraction": fraction,
+        "seed": seed,
+        "devices": devices,
+        "accelerator": accelerator,
+        "precision": precision,
+    }
+    told |= {name: value for name, value in flags.items() if value is not None}
+    display = segment.Display(say=say, watch=watched, bar=sys.stdout.isatty())
+    if resume:
+        _refuse_changes(out, told)
+        segment.resume(out, display)
+        return
+    if "data" not in told:
+        raise UsageError("no data folder; name it, as in: thirdaxis train DATA --out run")
+    segment.train(segment.make_settings(told, "settings"), out, display)
+
+
+def _refuse_changes(out: Path, told: dict[str, Any]) -> None:
+    """A resumed run keeps its settings: changed ones could not give the unbroken run's result."""
+    from thirdaxis.tasks.run_folder import read_run
+    from thirdaxis.tasks.settings import make_settings
+
+    kept = read_run(out).settings.plain()
+    given = {
+        name: str(Path(value).resolve()) if name in ("data", "cache") and value else value
+        for name, value in told.items()
+    }
+    asked = make_settings(kept | given, "settings").plain()
+    asked["weights"] = kept["weights"] if "weights" not in told else _whole(asked["weights"])
+    for name in told:
+        if asked[name] != kept[name]:
+            raise UsageError(
+                f"--resume keeps the run's settings: {name} is {kept[name]!r} there, not "
+                f"{asked[name]!r}; leave it out, or begin a new run"
+            )
+
+
+def _whole(weights: str | None) -> str | None:
+    return weights if weights in (None, "library") else str(Path(weights).resolve())
