@@ -18,6 +18,7 @@ STOREY = {
     "metrics": 5,
     "tasks": 6,
     "cli": 7,
+    "__main__": 8,
 }
 TORCH_ONLY = {"errors", "axes", "fusion", "convert", ""}
 # Libraries that one room owns: whoever else needs them asks that room.
