@@ -2,13 +2,18 @@
 
 import errno
 import sys
+from typing import Any
 
-import click
+import typer
 from rich.console import Console
 from rich.markup import escape
 
 from thirdaxis.errors import ThirdaxisError
 
+# Newer typers bring their own copy of click, older ones stand on click itself.
+ClickException: Any = next(
+    kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException"
+)
 EXTRAS = {
     "timm": "zoo",
     "segmentation_models_pytorch": "zoo",
@@ -43,9 +48,9 @@ def exit_code(fault: BaseException) -> int | None:
     """
     if isinstance(fault, ThirdaxisError):
         return fault.exit_code
-    if isinstance(fault, click.ClickException):
+    if isinstance(fault, ClickException):
         return fault.exit_code
-    if isinstance(fault, KeyboardInterrupt | click.Abort):
+    if isinstance(fault, KeyboardInterrupt | typer.Abort):
         return 130
     if isinstance(fault, OSError):
         return 1
@@ -54,9 +59,9 @@ def exit_code(fault: BaseException) -> int | None:
 
 def one_line(fault: BaseException) -> str:
     """What to tell the user: what came, what was expected, what to do."""
-    if isinstance(fault, click.ClickException):
+    if isinstance(fault, ClickException):
         return " ".join(fault.format_message().split())
-    if isinstance(fault, KeyboardInterrupt | click.Abort):
+    if isinstance(fault, KeyboardInterrupt | typer.Abort):
         return "interrupted"
     if isinstance(fault, OSError) and not isinstance(fault, ThirdaxisError):
         return _os_line(fault)
