@@ -11,7 +11,8 @@ import torchvision
 from torch import Tensor, nn
 
 from thirdaxis.errors import InputError, UsageError, did_you_mean
-from thirdaxis.nets.encoder_unet import ChainEncoder, EncoderUNet, TimmEncoder
+from thirdaxis.nets.encoder_unet import EncoderUNet
+from thirdaxis.nets.encoders import ChainEncoder, TimmEncoder
 from thirdaxis.nets.unet import UNet
 from thirdaxis.nets.weights import WeightsReport, read_tensors, transfer
 
@@ -107,6 +108,16 @@ def build(
         case _:
             net = _call_factory(library, rest, in_channels=in_channels, classes=classes)
             return _own(name, net, weights)
+
+
+def natural_task(name: str) -> Task:
+    """What the network of that name does as its library gives it: torchvision and timm classify,
+    but for the segmentation networks of torchvision.
+    """
+    library, _, rest = name.partition(":")
+    segmenters = torchvision.models.list_models(module=torchvision.models.segmentation)
+    is_classifier = library == "timm" or (library == "torchvision" and rest not in segmenters)
+    return "classify" if is_classifier else "segment"
 
 
 def _segments_only(name: str, task: Task) -> None:
