@@ -1,4 +1,5 @@
 import gzip
+import resource
 
 import nibabel as nib
 import numpy as np
@@ -163,6 +164,34 @@ def test_an_unwritable_place_leaves_nothing(tmp_path, monkeypatch):
         write_labels(tmp_path / "a.nii.gz", labels, torch.eye(4))
     assert caught.value.filename == str(tmp_path / "a.nii.gz")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_that_cannot_grow_leaves_the_old_one(tmp_path):
+    path = tmp_path / "a.nii.gz"
+    path.write_bytes(b"old")
+    labels = torch.randint(0, 255, (40, 40, 40), generator=torch.Generator().manual_seed(0))
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, hard))
+    try:
+        with pytest.raises(OSError, match=r"a\.nii\.gz"):
+            write_labels(path, labels, torch.eye(4))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert list(tmp_path.iterdir()) == [path] and path.read_bytes() == b"old"
+
+
+@pytest.mark.parametrize("ending", [".mhd", ".nhdr"])
+@pytest.mark.parametrize("fault", ["missing", "short"])
+def test_the_raw_file_beside_a_header_is_checked(tmp_path, counted, ending, fault):
+    path = save_itk(tmp_path / f"a{ending}", counted, RAS)
+    (raw,) = [file for file in tmp_path.iterdir() if file != path]
+    if fault == "missing":
+        raw.unlink()
+    else:
+        raw.write_bytes(raw.read_bytes()[:-50])
+    with pytest.raises(InputError) as caught:
+        read_volume(path)
+    one_line_naming(caught, path)
 
 
 def test_rounded_labels_are_whole_and_fractions_are_not(tmp_path):

@@ -30,7 +30,7 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         yield temporary
         os.replace(temporary, path)
     except OSError as fault:
-        if fault.filename == str(temporary):
+        if fault.errno is not None and str(fault.filename) in ("None", str(temporary)):
             raise OSError(fault.errno, fault.strerror, str(path)) from fault
         raise
     finally:

@@ -88,7 +88,8 @@ def read_volume(path: str | Path, *, series: str | None = None) -> Volume:
             finite, an affine that cannot be inverted, or a DICOM folder without one even series.
     """
     raw = _read(Path(path), series)
-    array = raw.array.astype(np.float32, copy=False)
+    with np.errstate(over="ignore"):  # it becomes infinite, which is told below
+        array = raw.array.astype(np.float32, copy=False)
     if not np.isfinite(array).all():
         bad = int((~np.isfinite(array)).sum())
         raise InputError(
