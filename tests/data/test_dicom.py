@@ -105,6 +105,31 @@ def test_a_folder_without_dicom_is_an_error(tmp_path, name, capfd):
     assert capfd.readouterr() == ("", "")
 
 
+def test_a_tilted_gantry_keeps_its_shear(tmp_path, pixels):
+    drift = np.array([0.3, -1.2, 0.4])
+    for z, one in enumerate(pixels):
+        write_slice(tmp_path / f"{z}.dcm", one, z, position=place(0, 0, z) + drift * z)
+    volume = read_volume(tmp_path)
+    for d in range(5):
+        z = d if volume.array[0, 0].numpy()[0, 0] == pixels[0, 0, 0] else 4 - d
+        np.testing.assert_array_equal(volume.array[0, d].numpy(), pixels[z])
+        expected = (place(5, 3, z) + drift * z) * [-1, -1, 1]
+        np.testing.assert_allclose((volume.affine.numpy() @ [d, 3, 5, 1])[:3], expected, atol=1e-3)
+
+
+def test_each_slice_has_its_own_slope(folder, pixels):
+    expected = read_volume(folder).array
+    path = folder / "7.dcm"  # slice z = 2
+    tag = b"\x28\x00\x53\x10\x02\x00\x00\x00"  # RescaleSlope of two characters
+    data = path.read_bytes()
+    assert tag + b"1 " in data
+    path.write_bytes(data.replace(tag + b"1 ", tag + b".5"))
+    found = read_volume(folder).array
+    expected[0, 2] = (expected[0, 2] + 1024) / 2 - 1024
+    assert (expected[0, 2] % 1).any()
+    assert found.equal(expected)
+
+
 def test_a_missing_slice_is_noticed(folder):
     (folder / "7.dcm").unlink()
     with pytest.raises(InputError, match=r"gaps of 4 to 8 mm.*missing"):

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import SimpleITK as sitk
 
-from thirdaxis.data.images import Raw, from_itk, one_line, quiet_itk
+from thirdaxis.data.images import LPS_TO_RAS, Raw, from_itk, one_line, quiet_itk
 from thirdaxis.errors import InputError
 
 POSITION, ORIENTATION, DESCRIPTION = "0020|0032", "0020|0037", "0008|103e"
@@ -40,9 +40,10 @@ def find_series(folder: Path) -> dict[str, list[str]]:
     Returns:
         For each Series Instance UID its files, ordered by place in the patient.
     """
-    uids = sitk.ImageSeriesReader.GetGDCMSeriesIDs(str(folder))
     names = sitk.ImageSeriesReader.GetGDCMSeriesFileNames
-    return {uid: list(names(str(folder), uid)) for uid in uids}
+    with quiet_itk():
+        uids = sitk.ImageSeriesReader.GetGDCMSeriesIDs(str(folder))
+        return {uid: list(names(str(folder), uid)) for uid in uids}
 
 
 def _read_folder(path: Path, series: str | None) -> Raw:
@@ -66,14 +67,19 @@ def _read_folder(path: Path, series: str | None) -> Raw:
 def _read_series(folder: Path, names: list[str]) -> Raw:
     if len(names) == 1:
         return _read_file(Path(names[0]))
-    _check_even(folder, names)
+    step = _slice_step(folder, names)
     reader = sitk.ImageSeriesReader()
     reader.SetFileNames(names)
+    if _components(names[0]) == 1:
+        # Each slice may have its own slope; the first one's type would truncate the others.
+        reader.SetOutputPixelType(sitk.sitkFloat32)
     try:
         image = reader.Execute()
     except RuntimeError as fault:
         raise InputError(f"{folder}: damaged DICOM series ({one_line(fault)})") from fault
-    return from_itk(image, folder)
+    raw = from_itk(image, folder)
+    raw.affine[:3, 0] = LPS_TO_RAS[:3, :3] @ step  # ITK loses the shear of a tilted gantry
+    return raw
 
 
 def _read_file(path: Path) -> Raw:
@@ -86,8 +92,8 @@ def _read_file(path: Path) -> Raw:
     return from_itk(image, path)
 
 
-def _check_even(folder: Path, names: list[str]) -> None:
-    """Refuses gaps, over which the reader would stretch or squeeze the slices in silence."""
+def _slice_step(folder: Path, names: list[str]) -> np.ndarray:
+    """The step from slice to slice, (3,) LPS mm; refuses gaps, which ITK smooths in silence."""
     tags = [_tags(name) for name in names]
     if not all(POSITION in tag and ORIENTATION in tag for tag in tags):
         raise InputError(
@@ -97,13 +103,16 @@ def _check_even(folder: Path, names: list[str]) -> None:
     if np.abs(axes - axes[0]).max() > 1e-3:
         raise InputError(f"{folder}: the slices of the series do not lie in parallel planes")
     places = np.array([_numbers(tag[POSITION]) for tag in tags])
-    gaps = np.diff(places @ np.cross(axes[0, :3], axes[0, 3:]))
-    usual = np.median(np.abs(gaps))
-    if np.abs(np.abs(gaps) - usual).max() > 0.1 * usual or usual < 1e-4:
+    steps = np.diff(places, axis=0)
+    usual = np.median(steps, axis=0)
+    gaps = np.linalg.norm(steps, axis=1)
+    off = np.linalg.norm(steps - usual, axis=1).max()
+    if off > 0.1 * np.linalg.norm(usual) or gaps.min() < 1e-4:
         raise InputError(
-            f"{folder}: the slices are not evenly spaced (gaps of {np.abs(gaps).min():.3g} to "
-            f"{np.abs(gaps).max():.3g} mm); a slice is missing or doubled, complete the series"
+            f"{folder}: the slices are not evenly spaced (gaps of {gaps.min():.3g} to "
+            f"{gaps.max():.3g} mm); a slice is missing or doubled, complete the series"
         )
+    return (places[-1] - places[0]) / (len(places) - 1)
 
 
 def _describe(names: list[str]) -> str:
@@ -119,6 +128,13 @@ def _tags(name: str) -> dict[str, str]:
     except RuntimeError as fault:
         raise InputError(f"{name}: damaged DICOM file ({one_line(fault)})") from fault
     return {key: reader.GetMetaData(key) for key in reader.GetMetaDataKeys()}
+
+
+def _components(name: str) -> int:
+    reader = sitk.ImageFileReader()
+    reader.SetFileName(name)
+    reader.ReadImageInformation()
+    return reader.GetNumberOfComponents()
 
 
 def _numbers(text: str) -> list[float]:
