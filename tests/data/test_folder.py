@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 import torch
 
-from thirdaxis.data.folder import Case, read_case, read_folder, split
+from thirdaxis.data.folder import Case, read_case, read_folder
+from thirdaxis.data.split import split
 from thirdaxis.errors import InputError
 
 MSD = {

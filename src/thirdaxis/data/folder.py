@@ -9,11 +9,8 @@ import torch
 from pydantic import ValidationError
 
 from thirdaxis.data.layout import Decathlon, NnUNet
-from thirdaxis.data.split import split
 from thirdaxis.data.volume import Volume, file_ending, read_labels, read_volume, same_grid
 from thirdaxis.errors import InputError
-
-__all__ = ["Case", "Folder", "read_case", "read_folder", "split"]
 
 
 @dataclass(frozen=True)
