@@ -1,0 +1,121 @@
+"""Axis order and the rules that turn a 2D geometry into a 3D one.
+
+Arrays are (N, C, D, H, W): batch, channel, depth (the slice axis), height, width. Nothing else in
+the package decides how a pair of numbers for height and width extends to depth.
+
+The depth rule: whatever its kernel and padding, an operation of depth stride ``s`` maps ``D``
+slices to ``ceil(D / s)``, so that parallel branches of a network agree. Output slice ``i`` looks at
+the window that starts at slice ``i * s - left``; slices outside the volume are zeros (or what the
+layer's padding mode says). ``left`` is half the kernel where the layer pads its plane by half the
+kernel, so that the result equals the ordinary 3D convolution; elsewhere the window is centred on
+the ``s`` slices that the output slice stands for: ``max(0, (span - s) // 2)``.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+DEPTH, HEIGHT, WIDTH = 2, 3, 4
+
+Pair = tuple[int, int]
+
+
+def pair(value: int | Sequence[int]) -> Pair:
+    """``3`` or ``(3,)`` or ``(3, 5)`` as the two numbers for height and width."""
+    if isinstance(value, Sequence):
+        return (value[0], value[0]) if len(value) == 1 else (value[0], value[1])
+    return (value, value)
+
+
+def shared_stride(stride: Pair, depth_stride: bool) -> int:
+    """Stride along depth: as in the plane where depth follows it (the smaller of two), else 1."""
+    return min(stride) if depth_stride else 1
+
+
+def strided(depth: int, stride: int) -> int:
+    """Slices left after a stride: ``ceil(depth / stride)``."""
+    return -(-depth // stride)
+
+
+def depth_window(depth: int, span: int, stride: int, half: bool) -> Pair:
+    """Slices to add before and after so that the depth rule holds (negative: to take away).
+
+    Args:
+        depth: slices of the input.
+        span: slices that the kernel reaches over, ``dilation * (kernel - 1) + 1``.
+        stride: stride along depth.
+        half: whether the layer pads its plane by half its kernel.
+    """
+    left = (span - 1) // 2 if half else max(0, (span - stride) // 2)
+    return left, (strided(depth, stride) - 1) * stride + span - depth - left
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """What a 2D convolution does in its plane, and how far it strides along depth.
+
+    Attributes:
+        kernel: kernel height and width.
+        stride: stride of height and width.
+        padding: padding that the convolution itself adds on each side of height and width.
+        dilation: dilation of height and width.
+        groups: groups of the convolution.
+        depth_stride: stride along depth.
+        padded: padding that was added to the plane just before, by the layer's padding mode.
+        pad_mode: how depth is filled beyond its ends, as in ``torch.nn.functional.pad``.
+        output_padding: rows and columns added at the end of a transposed convolution.
+        depth_out: slices that a transposed convolution has to return.
+    """
+
+    kernel: Pair
+    stride: Pair = (1, 1)
+    padding: Pair = (0, 0)
+    dilation: Pair = (1, 1)
+    groups: int = 1
+    depth_stride: int = 1
+    padded: Pair = (0, 0)
+    pad_mode: str = "constant"
+    output_padding: Pair = (0, 0)
+    depth_out: int = 0
+
+    @property
+    def square(self) -> bool:
+        """Whether the kernel can turn into another plane: same side and dilation on both axes."""
+        return self.kernel[0] == self.kernel[1] and self.dilation[0] == self.dilation[1]
+
+    @property
+    def pointwise(self) -> bool:
+        """Whether the kernel is a single tap, so that there is nothing to lift."""
+        return self.kernel == (1, 1)
+
+    def span(self, kernel: int) -> int:
+        """Slices that ``kernel`` taps reach over at this dilation."""
+        return self.dilation[0] * (kernel - 1) + 1
+
+    @property
+    def half(self) -> bool:
+        """Whether height and width are padded by half the kernel."""
+        return all(
+            2 * (p + q) == d * (k - 1)
+            for p, q, d, k in zip(
+                self.padding, self.padded, self.dilation, self.kernel, strict=True
+            )
+        )
+
+    def depth_window(self, depth: int, kernel: int) -> Pair:
+        """Slices to add before and after for a kernel of so many taps along depth."""
+        return depth_window(depth, self.span(kernel), self.depth_stride, self.half)
+
+    def plane_out(self, axis: int, size: int) -> int:
+        """Size of height (axis 0) or width (axis 1) after the convolution."""
+        span = self.dilation[axis] * (self.kernel[axis] - 1) + 1
+        return (size + 2 * self.padding[axis] - span) // self.stride[axis] + 1
+
+    def plane_out_transposed(self, axis: int, size: int) -> int:
+        """Size of height (axis 0) or width (axis 1) after the transposed convolution."""
+        span = self.dilation[axis] * (self.kernel[axis] - 1) + 1
+        grown = (size - 1) * self.stride[axis] + span + self.output_padding[axis]
+        return grown - 2 * self.padding[axis]
+
+    def with_depth_out(self, depth: int) -> "Geometry":
+        """The same transposed convolution, returning so many slices."""
+        return replace(self, depth_out=depth)

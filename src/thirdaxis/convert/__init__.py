@@ -1,0 +1,19 @@
+"""Conversion: any 2D network runs on volumes by a tensor that hides its depth axis. Torch only."""
+
+from thirdaxis.convert import (
+    rules_conv,
+    rules_norm,
+    rules_pointwise,
+    rules_pool,
+    rules_resize,
+    rules_shape,
+)
+
+__all__ = [
+    "rules_conv",
+    "rules_norm",
+    "rules_pointwise",
+    "rules_pool",
+    "rules_resize",
+    "rules_shape",
+]

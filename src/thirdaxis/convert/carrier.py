@@ -1,0 +1,184 @@
+"""The carrier: a tensor that hides its depth axis from a 2D program.
+
+The program sees (N, C, H, W). The tensor holds depth as dimension 0 of a strided view, while memory
+stays (N, C, D, H, W): negative dimensions and right-aligned broadcasting then work unchanged, and a
+positive dimension is one higher. Every call of the program goes through the rule table below;
+what has no rule runs slice by slice under ``torch.vmap``.
+
+Settings travel on the tensors themselves, never in a global, so that threads, nested calls and
+recomputation in the backward pass (gradient checkpointing) each see their own.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+
+from thirdaxis.axes import DEPTH
+from thirdaxis.convert.private import plain
+from thirdaxis.errors import ThirdaxisError
+from thirdaxis.fusion.base import Fusion
+
+Rule = Callable[[Any, tuple, dict], Any]
+RULES: dict[Any, Rule] = {}
+
+
+class ConversionError(ThirdaxisError, RuntimeError):
+    """A network does something on a volume for which there is no rule, or no sense."""
+
+
+@dataclass
+class Call:
+    """State of one call of a converted network.
+
+    Attributes:
+        depths: slices seen at each (height, width), so that a later resize can restore them.
+        log: spatial convolutions as they run, where somebody asked for it.
+    """
+
+    depths: dict[tuple[int, int], int] = field(default_factory=dict)
+    log: list[Any] | None = None
+
+
+@dataclass(frozen=True)
+class Setting:
+    """How a part of a network is lifted.
+
+    Attributes:
+        fusion: how its convolutions look along depth.
+        depth_stride: whether depth is downsampled wherever height and width are.
+        statistics: ``"volume"`` where global pooling and group norms take in all slices,
+            ``"slice"`` where every slice has its own.
+    """
+
+    fusion: Fusion
+    depth_stride: bool
+    statistics: str
+
+
+class Hidden(torch.Tensor):
+    """A volume that a 2D program takes for a picture."""
+
+    setting: Setting
+    call: Call
+    outer: Setting
+    padded: tuple[str, tuple[int, int]] | None = None
+
+    @classmethod
+    def __torch_function__(cls, func, types, args=(), kwargs=None):
+        """Sends a call of the program to its rule."""
+        with plain():
+            return RULES.get(func, slice_by_slice)(func, args, kwargs or {})
+
+
+def hide(inner: torch.Tensor, setting: Setting, call: Call) -> Hidden:
+    """Takes a tensor whose dimension 0 is depth into the carrier."""
+    out = inner.as_subclass(Hidden)
+    out.setting, out.call = setting, call
+    return out
+
+
+def hide_volume(volume: torch.Tensor, setting: Setting, call: Call) -> Hidden:
+    """Takes (N, C, D, H, W) into the carrier."""
+    return hide(volume.movedim(DEPTH, 0), setting, call)
+
+
+def hide_like(result: Any, source: Hidden) -> Any:
+    """Takes every plain tensor of a result into the carrier; the rest is handed through."""
+    if isinstance(result, torch.Tensor):
+        return result if isinstance(result, Hidden) else hide(result, source.setting, source.call)
+    if isinstance(result, tuple | list):
+        parts = [hide_like(part, source) for part in result]
+        return type(result)(*parts) if hasattr(result, "_fields") else type(result)(parts)
+    return result
+
+
+def volume_of(x: Hidden) -> torch.Tensor:
+    """The (N, C, D, H, W) view of what the program sees as (N, C, H, W)."""
+    return x.movedim(0, DEPTH)
+
+
+def hidden_in(value: Any) -> Iterator[Hidden]:
+    """Every carrier in arguments, inside lists, tuples and dicts too."""
+    if isinstance(value, Hidden):
+        yield value
+    elif isinstance(value, tuple | list):
+        for part in value:
+            yield from hidden_in(part)
+    elif isinstance(value, dict):
+        yield from hidden_in(list(value.values()))
+
+
+def first_hidden(args: tuple, kwargs: dict) -> Hidden:
+    """The carrier whose settings a result inherits."""
+    for value in args:
+        if isinstance(value, Hidden):
+            return value
+    return next(hidden_in((args, kwargs)))
+
+
+def rule(*functions: Any) -> Callable[[Rule], Rule]:
+    """Enters a rule for these functions; a ``None`` (unknown to this torch) is passed over."""
+
+    def enter(handler: Rule) -> Rule:
+        RULES.update({function: handler for function in functions if function is not None})
+        return handler
+
+    return enter
+
+
+def slice_by_slice(func: Any, args: tuple, kwargs: dict) -> Any:
+    """What has no rule: the function on every slice, vectorised over depth."""
+    inputs = list(hidden_in((args, kwargs)))
+    tensors = [x.as_subclass(torch.Tensor) for x in inputs]
+
+    def on_slices(*slices):
+        rest = iter(slices)
+        return func(*_replaced(args, rest), **_replaced(kwargs, rest))
+
+    try:
+        result = torch.vmap(on_slices, randomness="different")(*tensors)
+    except (RuntimeError, ValueError, TypeError) as error:
+        raise failure(func, inputs, error) from error
+    return hide_like(result, inputs[0])
+
+
+def _replaced(value: Any, slices: Iterator[torch.Tensor]) -> Any:
+    if isinstance(value, Hidden):
+        return next(slices)
+    if isinstance(value, tuple | list):
+        return type(value)([_replaced(part, slices) for part in value])
+    if isinstance(value, dict):
+        return {key: _replaced(part, slices) for key, part in value.items()}
+    return value
+
+
+def failure(func: Any, inputs: list[Hidden], error: Exception) -> ConversionError:
+    """One line on why a call of the program cannot run on a volume, and what to do."""
+    depths = sorted({x.shape[0] for x in inputs})
+    name = getattr(func, "__name__", str(func))
+    reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    if len(depths) > 1:
+        advice = "convert with depth_stride=False, or for one branch by overrides"
+        reason = f"branches with {' and '.join(map(str, depths))} slices meet"
+    else:
+        advice = "there is no rule for it: replace it in the 2D network, or report the network"
+    return ConversionError(f"{name} in {where()!r}: {reason}; {advice}")
+
+
+def where() -> str:
+    """Name of the module whose forward is running, found on the stack."""
+    innermost, frame = None, sys._getframe(1)
+    while frame is not None:
+        module = frame.f_locals.get("self")
+        if isinstance(module, torch.nn.Module):
+            innermost = innermost if innermost is not None else module
+            if "_thirdaxis" in vars(module):
+                names = {id(part): name for name, part in module.named_modules()}
+                return names.get(id(innermost), type(innermost).__name__) or "(the network)"
+        frame = frame.f_back
+    return type(innermost).__name__ if innermost is not None else "(the network)"

@@ -1,0 +1,96 @@
+"""`report`: what of a converted network was lifted, what stayed 2D, what it costs."""
+
+import copy
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from thirdaxis.convert.check import unlifted
+from thirdaxis.convert.entry import logged
+from thirdaxis.convert.network import Conversion
+from thirdaxis.convert.rules_conv import LIFTED, Executed
+from thirdaxis.errors import ThirdaxisError, UsageError
+
+DEFAULT_PLANE, DEFAULT_DEPTH = 64, 32
+
+
+@dataclass(frozen=True)
+class Report:
+    """What `report` found.
+
+    Attributes:
+        conversion: the settings of the conversion.
+        executed: spatial convolutions as they ran, in order.
+        parameters: number of parameters.
+        shape: (N, C, D, H, W) of the volume that was run.
+        macs: multiply-accumulates for that volume.
+        trouble: why the network could not be run on that shape, if so.
+    """
+
+    conversion: Conversion
+    executed: tuple[Executed, ...]
+    parameters: int
+    shape: tuple[int, ...]
+    macs: int
+    trouble: str = ""
+
+    @property
+    def lifted(self) -> int:
+        """How many spatial convolutions look along depth."""
+        return sum(run.status == LIFTED for run in self.executed)
+
+    def __str__(self) -> str:
+        """The report for people."""
+        done = self.conversion
+        depth = "strided with the plane" if done.setting.depth_stride else "kept"
+        lines = [
+            f"fusion:       {done.setting.fusion}",
+            f"depth:        {depth}; statistics per {done.setting.statistics}",
+        ]
+        for name, setting in done.parts.items():
+            depth = "strided" if setting.depth_stride else "kept"
+            lines.append(f"  {name}: {setting.fusion}, depth {depth}, per {setting.statistics}")
+        if done.stems:
+            lines.append(f"stem:         {', '.join(done.stems)} adapted by {done.stem!r}")
+        lines.append(f"parameters:   {self.parameters:,} (2D: {done.parameters_2d:,})")
+        volume = " x ".join(map(str, self.shape))
+        if self.trouble:
+            lines.append(f"not run on {volume}: {self.trouble}")
+            return "\n".join(lines)
+        lines.append(f"convolutions: {self.lifted} of {len(self.executed)} spatial ones lifted")
+        lines += unlifted(self.executed)
+        lines.append(f"MACs:         {self.macs / 1e9:.2f} G for {volume}")
+        return "\n".join(lines)
+
+
+def report(net: nn.Module, shape: tuple[int, int, int, int, int] | None = None) -> Report:
+    """Reports on a converted network, by running its shapes through (no numbers are computed).
+
+    Args:
+        net: a network that `convert` returned.
+        shape: (N, C, D, H, W) to count for; default: one volume of 32 slices of 64 x 64.
+
+    Raises:
+        UsageError: the network was not converted.
+    """
+    done = getattr(net, "_thirdaxis", None)
+    if not isinstance(done, Conversion):
+        raise UsageError("report takes a network that thirdaxis.convert returned")
+    if shape is None:
+        stem = next((m for m in net.modules() if isinstance(m, nn.Conv2d)), None)
+        channels = stem.in_channels if stem is not None else 3
+        shape = (1, channels, DEFAULT_DEPTH, DEFAULT_PLANE, DEFAULT_PLANE)
+    counter = FlopCounterMode(display=False)
+    trouble = ""
+    twin = copy.deepcopy(net).to("meta").eval()
+    dtype = next((p.dtype for p in net.parameters() if p.is_floating_point()), torch.float32)
+    with torch.no_grad(), logged() as log, counter:
+        try:
+            twin(torch.empty(shape, device="meta", dtype=dtype))
+        except (ThirdaxisError, RuntimeError, ValueError, NotImplementedError) as error:
+            trouble = str(error).splitlines()[0]
+    parameters = sum(p.numel() for p in net.parameters())
+    macs = counter.get_total_flops() // 2
+    return Report(done, tuple(log), parameters, tuple(shape), macs, trouble)

@@ -1,0 +1,185 @@
+"""Rules for convolutions: the place where a fusion operator acts."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+
+from thirdaxis.axes import DEPTH, HEIGHT, Geometry, Pair, pair, shared_stride
+from thirdaxis.convert.carrier import (
+    Hidden,
+    hide,
+    rule,
+    slice_by_slice,
+    volume_of,
+    where,
+)
+from thirdaxis.errors import InputError
+from thirdaxis.fusion.base import (
+    convolve_slices,
+    convolve_volume,
+    transpose_slices,
+    transpose_volume,
+)
+
+
+@dataclass(frozen=True)
+class Executed:
+    """One spatial convolution as it ran.
+
+    Attributes:
+        module: name of the module that ran it.
+        kernel: height and width of its kernel.
+        status: ``"lifted"``, or why it acted slice by slice.
+    """
+
+    module: str
+    kernel: Pair
+    status: str
+
+
+NON_SQUARE = "stays 2D: the kernel is not square"
+NO_FUSION = "2D by choice: slicewise"
+LIFTED = "lifted"
+
+
+def fate(kernel_rank: int, geometry: Geometry, mixes_slices: bool) -> str:
+    """What becomes of a spatial convolution."""
+    if kernel_rank == 5:
+        return LIFTED
+    if not geometry.square:
+        return NON_SQUARE
+    return LIFTED if mixes_slices else NO_FUSION
+
+
+def arguments(args: tuple, kwargs: dict, names: str) -> dict[str, Any]:
+    """Positional and named arguments under their names."""
+    return dict(zip(names.split(), args, strict=False)) | kwargs
+
+
+def remember_depth(x: Hidden) -> None:
+    """Notes how many slices there are at this height and width."""
+    x.call.depths.setdefault((x.shape[-2], x.shape[-1]), x.shape[0])
+
+
+@rule(torch.conv2d, F.conv2d)
+def conv2d(func, args, kwargs):
+    """``F.conv2d`` on a volume, by the fusion operator in force."""
+    given = arguments(args, kwargs, "input weight bias stride padding dilation groups")
+    x, weight = given["input"], given["weight"]
+    if not isinstance(x, Hidden) or x.dim() != 5 or isinstance(weight, Hidden):
+        return slice_by_slice(func, args, kwargs)
+    remember_depth(x)
+    kernel, dilation = weight.shape[-2:], pair(given.get("dilation", 1))
+    stride, padding = pair(given.get("stride", 1)), given.get("padding", 0)
+    pad_mode, padded = x.padded or ("constant", (0, 0))
+    volume = volume_of(x)
+    if isinstance(padding, str):
+        volume, padding, padded = _named_padding(volume, padding, kernel, dilation, padded)
+    geometry = Geometry(
+        (kernel[0], kernel[1]),
+        stride,
+        pair(padding),
+        dilation,
+        given.get("groups", 1),
+        shared_stride(stride, x.setting.depth_stride),
+        padded,
+        pad_mode,
+    )
+    check_input(volume, weight.shape[1] * geometry.groups, weight.dim(), geometry)
+    out = convolved(volume, weight, given.get("bias"), geometry, x)
+    return hide(out.movedim(DEPTH, 0), x.setting, x.call)
+
+
+def convolved(volume, weight, bias, geometry: Geometry, x: Hidden) -> torch.Tensor:
+    """Picks the convolution: a 3D kernel as it is, a square one by fusion, others by slice."""
+    fusion = x.setting.fusion
+    log_spatial(x, weight, geometry)
+    if weight.dim() == 5:
+        return convolve_volume(volume, weight, bias, geometry)
+    if geometry.pointwise or not geometry.square:
+        return convolve_slices(volume, weight, bias, geometry)
+    return fusion.convolve(volume, weight, bias, geometry)
+
+
+def log_spatial(x: Hidden, weight: torch.Tensor, geometry: Geometry) -> None:
+    """Notes a spatial convolution where somebody asked for the log."""
+    if x.call.log is None or geometry.pointwise:
+        return
+    status = fate(weight.dim(), geometry, x.setting.fusion.mixes_slices)
+    x.call.log.append(Executed(where(), geometry.kernel, status))
+
+
+@rule(torch.conv_transpose2d, F.conv_transpose2d)
+def conv_transpose2d(func, args, kwargs):
+    """``F.conv_transpose2d`` on a volume; depth returns to what it was at that size before."""
+    given = arguments(
+        args, kwargs, "input weight bias stride padding output_padding groups dilation"
+    )
+    x, weight = given["input"], given["weight"]
+    if not isinstance(x, Hidden) or x.dim() != 5 or isinstance(weight, Hidden):
+        return slice_by_slice(func, args, kwargs)
+    remember_depth(x)
+    stride = pair(given.get("stride", 1))
+    geometry = Geometry(
+        (weight.shape[-2], weight.shape[-1]),
+        stride,
+        pair(given.get("padding", 0)),
+        pair(given.get("dilation", 1)),
+        given.get("groups", 1),
+        shared_stride(stride, x.setting.depth_stride),
+        output_padding=pair(given.get("output_padding", 0)),
+    )
+    plane = (
+        geometry.plane_out_transposed(0, x.shape[-2]),
+        geometry.plane_out_transposed(1, x.shape[-1]),
+    )
+    depth = x.shape[0]
+    if geometry.depth_stride > 1:
+        depth = x.call.depths.get(plane, depth * geometry.depth_stride)
+    geometry = geometry.with_depth_out(depth)
+    volume, bias = volume_of(x), given.get("bias")
+    check_input(volume, weight.shape[0], weight.dim(), None)
+    log_spatial(x, weight, geometry)
+    if weight.dim() == 5:
+        out = transpose_volume(volume, weight, bias, geometry)
+    elif geometry.pointwise or not geometry.square:
+        out = transpose_slices(volume, weight, bias, geometry)
+    else:
+        out = x.setting.fusion.convolve_transposed(volume, weight, bias, geometry)
+    return hide(out.movedim(DEPTH, 0), x.setting, x.call)
+
+
+def _named_padding(volume, padding: str, kernel, dilation: Pair, padded: Pair):
+    """``"same"`` and ``"valid"`` as numbers; an uneven "same" is padded here."""
+    if padding == "valid":
+        return volume, (0, 0), padded
+    total = [d * (k - 1) for d, k in zip(dilation, kernel, strict=True)]
+    if total[0] % 2 == 0 and total[1] % 2 == 0:
+        return volume, (total[0] // 2, total[1] // 2), padded
+    before = [n // 2 for n in total]
+    pads = [before[1], total[1] - before[1], before[0], total[0] - before[0]]
+    return F.pad(volume, pads), (0, 0), padded
+
+
+def check_input(volume, channels: int, kernel_rank: int, geometry: Geometry | None) -> None:
+    """Wrong channels and too small planes, in a line that says which layer and what to do."""
+    if volume.shape[1] != channels:
+        raise InputError(
+            f"layer {where()!r} takes {channels} channels, got a volume of {volume.shape[1]}: "
+            f"give {channels} channels, or convert with in_channels={volume.shape[1]}"
+        )
+    if geometry is not None:
+        plane = [geometry.plane_out(i, volume.shape[HEIGHT + i]) for i in (0, 1)]
+        if min(plane) < 1:
+            raise too_small(volume)
+
+
+def too_small(volume: torch.Tensor) -> InputError:
+    """The error for planes that the network's strides use up."""
+    height, width = volume.shape[-2:]
+    return InputError(
+        f"the volume is too small for the network: {height} x {width} are left at layer "
+        f"{where()!r}; give a larger height and width, or pad the volume"
+    )

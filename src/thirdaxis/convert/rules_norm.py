@@ -1,0 +1,51 @@
+"""Rules for normalisation and for dropout of whole channels."""
+
+import torch
+import torch.nn.functional as F
+
+from thirdaxis.axes import DEPTH
+from thirdaxis.convert.carrier import Hidden, hide_like, rule, slice_by_slice, volume_of
+from thirdaxis.errors import InputError
+
+
+@rule(F.batch_norm, torch.batch_norm, F.local_response_norm, F.dropout3d, F.dropout2d)
+def on_volume(func, args, kwargs):
+    """Calls that a volume takes as it is: statistics per channel; a channel dropped as a whole."""
+    args, kwargs = _input_first(args, kwargs)
+    x, rest = args[0], args[1:]
+    func = F.dropout3d if func is F.dropout2d else func
+    if not isinstance(x, Hidden) or x.dim() != 5:
+        return _on_features(func, x, rest, kwargs)
+    try:
+        out = func(volume_of(x), *rest, **kwargs)
+    except ValueError as error:
+        raise InputError(f"{str(error)}; give a larger volume or a larger batch") from error
+    return hide_like(out.movedim(DEPTH, 0), x)
+
+
+@rule(F.group_norm, torch.group_norm, F.instance_norm, torch.instance_norm)
+def per_sample_norm(func, args, kwargs):
+    """Group and instance norms: over the volume, or each slice by itself."""
+    args, kwargs = _input_first(args, kwargs)
+    x, rest = args[0], args[1:]
+    if x.dim() != 5:
+        return slice_by_slice(func, args, kwargs)
+    if x.setting.statistics == "volume":
+        return hide_like(func(volume_of(x), *rest, **kwargs).movedim(DEPTH, 0), x)
+    slices = x.flatten(0, 1)
+    return hide_like(func(slices, *rest, **kwargs).unflatten(0, x.shape[:2]), x)
+
+
+def _input_first(args: tuple, kwargs: dict) -> tuple[tuple, dict]:
+    if args:
+        return args, kwargs
+    rest = dict(kwargs)
+    return (rest.pop("input"),), rest
+
+
+def _on_features(func, x, rest, kwargs):
+    """The same for (N, C) and (N, C, L) features: every slice is one more sample."""
+    if not isinstance(x, Hidden) or func is not F.batch_norm:
+        return slice_by_slice(func, (x, *rest), kwargs)
+    out = func(x.flatten(0, 1), *rest, **kwargs)
+    return hide_like(out.unflatten(0, x.shape[:2]), x)

@@ -1,0 +1,176 @@
+"""Rules for pooling, local and global.
+
+Pools are separable: the 2D pool, then the pool along depth. Depth is pooled where it is strided, and
+by pools of stride 1 where the fusion operator mixes slices at all. Padding never counts into an
+average along depth, so identical slices give the 2D answer.
+"""
+
+import torch
+import torch.nn.functional as F
+
+from thirdaxis.axes import DEPTH, Geometry, depth_window, pair, shared_stride, strided
+from thirdaxis.convert.carrier import Hidden, hide, rule, slice_by_slice, volume_of
+from thirdaxis.convert.rules_conv import arguments, remember_depth, too_small
+from thirdaxis.convert.rules_shape import reduction
+from thirdaxis.fusion.base import pad_axis
+
+
+def folded(x: Hidden) -> torch.Tensor:
+    """All slices of all channels as channels, (N, C * D, H, W): a view, for per-slice 2D calls."""
+    return volume_of(x).flatten(1, 2)
+
+
+def unfolded(planes: torch.Tensor, x: Hidden) -> torch.Tensor:
+    """Undoes `folded` after a call that changed height and width: (N, C, D, H', W')."""
+    return planes.unflatten(1, (-1, x.shape[0]))
+
+
+def hide_pooled(volume: torch.Tensor, x: Hidden) -> Hidden:
+    """Takes a pooled volume back into the carrier of ``x``."""
+    return hide(volume.movedim(DEPTH, 0), x.setting, x.call)
+
+
+def depth_taps(kernel, stride, x: Hidden) -> tuple[int, int]:
+    """Slices that a pool takes in, and its stride along depth."""
+    step = shared_stride(stride, x.setting.depth_stride)
+    mixes = step > 1 or (min(stride) == 1 and x.setting.fusion.mixes_slices)
+    return (min(kernel) if mixes else 1), step
+
+
+def pool_depth(volume, taps: int, step: int, half: bool, dilation: int, pool) -> torch.Tensor:
+    """Pools along depth alone under the depth rule."""
+    depth, span = volume.shape[DEPTH], dilation * (taps - 1) + 1
+    left, right = depth_window(depth, span, step, half)
+    return pool(volume, taps, step, dilation, left, right)
+
+
+def _max_along_depth(volume, taps, step, dilation, left, right):
+    if left > 0 or right > 0:
+        lowest = -torch.inf if volume.is_floating_point() else torch.iinfo(volume.dtype).min
+        pads = (0, 0, 0, 0, max(left, 0), max(right, 0))
+        volume = F.pad(volume, pads, value=lowest)
+    if right < 0:
+        volume = volume.narrow(DEPTH, 0, volume.shape[DEPTH] + right)
+    return F.max_pool3d(volume, (taps, 1, 1), (step, 1, 1), 0, (dilation, 1, 1))
+
+
+def _mean_along_depth(volume, taps, step, dilation, left, right):
+    depth = volume.shape[DEPTH]
+    total = F.avg_pool3d(pad_axis(volume, DEPTH, left, right), (taps, 1, 1), (step, 1, 1))
+    if left <= 0 and right <= 0:
+        return total
+    first = torch.arange(strided(depth, step), device=volume.device) * step - left
+    inside = (first + taps).clamp(max=depth) - first.clamp(min=0)
+    return total * (taps / inside).to(total.dtype).view(-1, 1, 1)
+
+
+@rule(torch.max_pool2d, F.max_pool2d, F._max_pool2d)
+def max_pool2d(func, args, kwargs):
+    """``F.max_pool2d``."""
+    names = "input kernel_size stride padding dilation ceil_mode return_indices"
+    given = arguments(args, kwargs, names)
+    x = given["input"]
+    if x.dim() != 5 or given.get("return_indices"):
+        return slice_by_slice(func, args, kwargs)
+    remember_depth(x)
+    kernel, padding = pair(given["kernel_size"]), pair(given.get("padding", 0))
+    stride, dilation = pair(given.get("stride") or kernel), pair(given.get("dilation", 1))
+    _check_plane(x, kernel, stride, padding, dilation)
+    planes = F.max_pool2d(
+        folded(x), kernel, stride, padding, dilation, given.get("ceil_mode", False)
+    )
+    taps, step = depth_taps(kernel, stride, x)
+    half = Geometry(kernel, padding=padding, dilation=dilation).half
+    volume = unfolded(planes, x)
+    if taps > 1 or step > 1:
+        volume = pool_depth(volume, taps, step, half, dilation[0], _max_along_depth)
+    return hide_pooled(volume, x)
+
+
+@rule(torch.nn.functional.avg_pool2d)
+def avg_pool2d(func, args, kwargs):
+    """``F.avg_pool2d``; a window that is the whole picture is global pooling."""
+    names = "input kernel_size stride padding ceil_mode count_include_pad divisor_override"
+    given = arguments(args, kwargs, names)
+    x = given["input"]
+    if x.dim() != 5:
+        return slice_by_slice(func, args, kwargs)
+    kernel, padding = pair(given["kernel_size"]), pair(given.get("padding", 0))
+    stride = pair(given.get("stride") or kernel)
+    plane = tuple(x.shape[-2:])
+    if tuple(kernel) == plane and padding == (0, 0) and plane != (1, 1):
+        return over_picture(torch.mean, (x, (2, 3), True), {})
+    remember_depth(x)
+    _check_plane(x, kernel, stride, padding, (1, 1))
+    rest = {k: v for k, v in given.items() if k in names.split()[4:]}
+    planes = F.avg_pool2d(folded(x), kernel, stride, padding, **rest)
+    taps, step = depth_taps(kernel, stride, x)
+    half = Geometry(kernel, padding=padding).half
+    volume = unfolded(planes, x)
+    if taps > 1 or step > 1:
+        volume = pool_depth(volume, taps, step, half, 1, _mean_along_depth)
+    return hide_pooled(volume, x)
+
+
+def _check_plane(x: Hidden, kernel, stride, padding, dilation) -> None:
+    geometry = Geometry(kernel, stride, padding, dilation)
+    if min(geometry.plane_out(i, x.shape[i - 2]) for i in (0, 1)) < 1:
+        raise too_small(x)
+
+
+@rule(F.adaptive_avg_pool2d)
+def adaptive_avg_pool2d(func, args, kwargs):
+    """``F.adaptive_avg_pool2d``: to one value it drops the hidden axis, else depth is pooled alike."""
+    return _adaptive(func, args, kwargs, F.adaptive_avg_pool2d, F.adaptive_avg_pool3d)
+
+
+@rule(F.adaptive_max_pool2d, F._adaptive_max_pool2d)
+def adaptive_max_pool2d(func, args, kwargs):
+    """``F.adaptive_max_pool2d``, as the average."""
+    if kwargs.get("return_indices") or len(args) > 2 and args[2]:
+        return slice_by_slice(func, args, kwargs)
+    return _adaptive(func, args, kwargs, F.adaptive_max_pool2d, F.adaptive_max_pool3d)
+
+
+def _adaptive(func, args, kwargs, in_plane, in_volume):
+    given = arguments(args, kwargs, "input output_size")
+    x, size = given["input"], given["output_size"]
+    if x.dim() != 5:
+        return slice_by_slice(func, args, kwargs)
+    size = tuple(size) if isinstance(size, list | tuple) else (size, size)
+    plane = tuple(x.shape[i - 2] if size[i] is None else size[i] for i in (0, 1))
+    if plane == (1, 1) and x.setting.statistics == "volume":
+        return in_volume(volume_of(x), 1).squeeze(DEPTH)
+    remember_depth(x)
+    depth = min(x.shape[0], *plane) if pools_depth(x, plane) else x.shape[0]
+    volume = unfolded(in_plane(folded(x), plane), x)
+    if depth != x.shape[0]:
+        volume = in_volume(volume, (depth, *plane))
+    return hide_pooled(volume, x)
+
+
+def pools_depth(x: Hidden, plane: tuple[int, int]) -> bool:
+    """Whether a pool to so small a plane takes depth with it."""
+    smaller = plane[0] < x.shape[-2] and plane[1] < x.shape[-1]
+    return x.setting.depth_stride and smaller and x.setting.statistics == "volume"
+
+
+def over_picture(func, args, kwargs):
+    """``x.mean((2, 3))`` and kin: over depth too, unless every slice keeps its own statistics."""
+    x, dim = args[0], args[1] if len(args) > 1 else kwargs.get("dim")
+    both = isinstance(dim, list | tuple) and len(dim) == 2 and isinstance(x, Hidden)
+    if not both or x.dim() != 5 or x.setting.statistics == "slice":
+        return reduction(func, args, kwargs)
+    return global_pool(x, func, dim, **dict(zip(["keepdim"], args[2:], strict=False)), **{
+        key: value for key, value in kwargs.items() if key != "dim"
+    })
+
+
+def global_pool(x: Hidden, reduce, dims, keepdim: bool = False, **rest) -> torch.Tensor:
+    """Reduces two visible axes and depth: a plain tensor, as the program expects it."""
+    out = reduce(x, (0, *(d % 4 + 1 for d in dims)), keepdim=keepdim, **rest)
+    return out.squeeze(0) if keepdim else out
+
+
+for _name in ("mean", "amax", "amin", "sum", "std", "var", "logsumexp"):
+    rule(getattr(torch, _name), getattr(torch.Tensor, _name))(over_picture)

@@ -1,0 +1,92 @@
+"""Rules for resizing and padding: depth comes back to what it was at that height and width."""
+
+import torch
+import torch.nn.functional as F
+
+from thirdaxis.axes import DEPTH
+from thirdaxis.convert.carrier import Hidden, hide_like, rule, slice_by_slice
+from thirdaxis.convert.rules_conv import arguments, remember_depth
+from thirdaxis.convert.rules_pool import folded, hide_pooled, unfolded
+from thirdaxis.fusion.base import repeat_slices
+
+NAMES = "input size scale_factor mode align_corners recompute_scale_factor antialias"
+
+
+@rule(F.interpolate, F.upsample)
+def interpolate(func, args, kwargs):
+    """``F.interpolate``: depth follows height and width, in the same or the linear manner."""
+    given = arguments(args, kwargs, NAMES)
+    x = given.pop("input")
+    if x.dim() != 5:
+        return slice_by_slice(func, args, kwargs)
+    remember_depth(x)
+    planes = F.interpolate(folded(x), **given)
+    depth = depth_at(x, tuple(planes.shape[-2:]))
+    volume = resize_depth(
+        unfolded(planes, x), depth, given.get("mode", "nearest"), given.get("align_corners")
+    )
+    return hide_pooled(volume, x)
+
+
+@rule(F.upsample_nearest, F.upsample_bilinear)
+def upsample(func, args, kwargs):
+    """The old names of ``F.interpolate``."""
+    given = arguments(args, kwargs, "input size scale_factor")
+    linear = func is F.upsample_bilinear
+    mode = {"mode": "bilinear", "align_corners": True} if linear else {"mode": "nearest"}
+    return interpolate(F.interpolate, (), given | mode)
+
+
+def depth_at(x: Hidden, plane: tuple[int, int]) -> int:
+    """Slices that belong to a resized plane: as seen there before, else by the same factor."""
+    if not x.setting.depth_stride:
+        return x.shape[0]
+    if plane in x.call.depths:
+        return x.call.depths[plane]
+    return max(1, -(-x.shape[0] * plane[0] // x.shape[-2]))
+
+
+def resize_depth(volume, depth: int, mode: str, align_corners: bool | None) -> torch.Tensor:
+    """Resizes depth alone: nearest for nearest modes, else linear."""
+    if depth == volume.shape[DEPTH]:
+        return volume
+    size = (depth, *volume.shape[-2:])
+    if mode in {"nearest", "nearest-exact"}:
+        return F.interpolate(volume, size, mode=mode)
+    return F.interpolate(volume, size, mode="trilinear", align_corners=align_corners)
+
+
+@rule(F.pad)
+def pad(func, args, kwargs):
+    """``F.pad``: the plane is padded; a convolution that follows pads depth in the same mode."""
+    given = arguments(args, kwargs, "input pad mode value")
+    x, mode = given["input"], given.get("mode", "constant")
+    pads = list(given["pad"])
+    if mode == "constant":
+        out = hide_like(F.pad(x, pads, mode, given.get("value")), x)
+    elif x.dim() == 5 and len(pads) == 4:
+        out = hide_pooled(unfolded(F.pad(folded(x), pads, mode), x), x)
+        out.padded = (mode, (pads[2], pads[0]))
+    else:
+        return slice_by_slice(func, args, kwargs)
+    return out
+
+
+@rule(F.pixel_shuffle)
+def pixel_shuffle(func, args, kwargs):
+    """``F.pixel_shuffle``: depth comes back by repeating slices where it is strided."""
+    x = args[0]
+    planes = func(*args, **kwargs)
+    if x.dim() != 5:
+        return hide_like(planes, x)
+    depth = depth_at(x, tuple(planes.shape[-2:]))
+    factor = -(-depth // x.shape[0])
+    return hide_pooled(repeat_slices(planes.movedim(0, DEPTH), factor, depth), x)
+
+
+@rule(F.pixel_unshuffle)
+def pixel_unshuffle(func, args, kwargs):
+    """``F.pixel_unshuffle``: slices stay, as channels take what the plane gives."""
+    return hide_like(func(*args, **kwargs), args[0])
+
+

@@ -1,0 +1,64 @@
+"""Which part of a network is lifted how: the defaults, and overrides by name pattern."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from fnmatch import fnmatchcase
+from typing import Any
+
+from torch import nn
+
+from thirdaxis.convert.carrier import Setting
+from thirdaxis.errors import UsageError, did_you_mean
+from thirdaxis.fusion.base import Fusion
+from thirdaxis.fusion.table import resolve
+
+Override = str | Fusion | Mapping[str, Any]
+STATISTICS = ("volume", "slice")
+
+
+def base_setting(fusion: str | Fusion, depth_stride: bool, statistics: str | None) -> Setting:
+    """The setting of the whole network."""
+    operator = resolve(fusion)
+    if not isinstance(depth_stride, bool):
+        raise UsageError(f"depth_stride takes True or False, got {depth_stride!r}")
+    if statistics is None:
+        statistics = "volume" if operator.mixes_slices else "slice"
+    if statistics not in STATISTICS:
+        raise UsageError(f"unknown statistics {statistics!r}{did_you_mean(statistics, STATISTICS)}")
+    return Setting(operator, depth_stride, statistics)
+
+
+def settings_by_name(
+    net: nn.Module, base: Setting, overrides: Mapping[str, Override]
+) -> dict[str, Setting]:
+    """The setting of every module: the last pattern that matches its name, else its parent's.
+
+    Raises:
+        UsageError: a pattern matches no module, or an override names an unknown setting.
+    """
+    names = [name for name, _ in net.named_modules()]
+    for pattern in overrides:
+        if not any(fnmatchcase(name, pattern) for name in names):
+            raise UsageError(
+                f"overrides: no module matches {pattern!r}{did_you_mean(pattern, names[1:20])}"
+            )
+    found = {"": base}
+    for name in names[1:]:
+        setting = found[name.rpartition(".")[0]]
+        for pattern, override in overrides.items():
+            if fnmatchcase(name, pattern):
+                setting = changed(setting, override)
+        found[name] = setting
+    return found
+
+
+def changed(setting: Setting, override: Override) -> Setting:
+    """A setting with an override put on it."""
+    if not isinstance(override, Mapping):
+        override = {"fusion": override}
+    known = ("fusion", "depth_stride", "statistics")
+    for key in override:
+        if key not in known:
+            raise UsageError(f"overrides: unknown setting {key!r}{did_you_mean(str(key), known)}")
+    fusion = resolve(override.get("fusion", setting.fusion))
+    return replace(setting, **(dict(override) | {"fusion": fusion}))

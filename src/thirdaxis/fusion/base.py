@@ -1,0 +1,143 @@
+"""What every fusion operator shares: the settings' base class and convolutions along depth."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+import torch.nn.functional as F
+
+from thirdaxis.axes import DEPTH, WIDTH, Geometry, depth_window, strided
+
+
+@dataclass(frozen=True)
+class Fusion:
+    """Settings of a fusion operator: how a 2D convolution looks along the third axis.
+
+    An operator is a frozen dataclass that says what a square kernel does to a volume. Pointwise
+    and non-square kernels never reach it: they act slice by slice. Volumes are (N, C, D, H, W),
+    kernels (C_out, C_in / groups, K, K), or (C_in, C_out / groups, K, K) when transposed.
+    """
+
+    name: ClassVar[str]
+    mixes_slices: ClassVar[bool] = True
+
+    def stored(self, weight: torch.Tensor) -> torch.Tensor:
+        """The kernel that the converted layer keeps as its parameter: the 2D one, unless said."""
+        return weight
+
+    def convolve(
+        self, x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, geometry: Geometry
+    ) -> torch.Tensor:
+        """Convolves a volume with a square 2D kernel."""
+        raise NotImplementedError
+
+    def convolve_transposed(
+        self, x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, geometry: Geometry
+    ) -> torch.Tensor:
+        """Transposed convolution of a volume with a square 2D kernel."""
+        raise NotImplementedError
+
+
+def pad_axis(
+    x: torch.Tensor, axis: int, before: int, after: int, mode: str = "constant"
+) -> torch.Tensor:
+    """Pads (or, where negative, crops) one of the last three axes of a volume.
+
+    Reflection and wrap-around fall back to repeating the end slice where the volume has fewer
+    slices than they need.
+    """
+    if before < 0 or after < 0:
+        start = max(0, -before)
+        x = x.narrow(axis, start, x.shape[axis] - start - max(0, -after))
+        before, after = max(0, before), max(0, after)
+    if before == 0 and after == 0:
+        return x
+    if mode != "constant" and max(before, after) >= x.shape[axis]:
+        mode = "replicate"
+    pads = [0] * 6
+    pads[2 * (WIDTH - axis)], pads[2 * (WIDTH - axis) + 1] = before, after
+    return F.pad(x, pads, mode)
+
+
+def depth_padded(x: torch.Tensor, geometry: Geometry, taps: int) -> tuple[torch.Tensor, int]:
+    """Makes room for ``taps`` along depth: the volume, padded if need be, and what is left to pad.
+
+    The convolution can pad zeros by itself wherever the same number on both sides obeys the depth
+    rule; only elsewhere is the volume padded here, at the cost of a copy.
+    """
+    depth, stride = x.shape[DEPTH], geometry.depth_stride
+    left, right = geometry.depth_window(depth, taps)
+    symmetric = (depth + 2 * left - geometry.span(taps)) // stride + 1
+    if geometry.pad_mode == "constant" and symmetric == strided(depth, stride):
+        return x, left
+    return pad_axis(x, DEPTH, left, right, geometry.pad_mode), 0
+
+
+def convolve_volume(
+    x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, geometry: Geometry
+) -> torch.Tensor:
+    """Convolves with a 3D kernel (C_out, C_in / groups, K_d, K_h, K_w) under the depth rule."""
+    x, left = depth_padded(x, geometry, weight.shape[DEPTH])
+    return F.conv3d(
+        x,
+        weight,
+        bias,
+        (geometry.depth_stride, *geometry.stride),
+        (left, *geometry.padding),
+        (geometry.dilation[0], *geometry.dilation),
+        geometry.groups,
+    )
+
+
+def convolve_slices(
+    x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, geometry: Geometry
+) -> torch.Tensor:
+    """Convolves every slice with a 2D kernel; a depth stride keeps slices 0, s, 2s, …"""
+    return F.conv3d(
+        x,
+        weight.unsqueeze(DEPTH),
+        bias,
+        (geometry.depth_stride, *geometry.stride),
+        (0, *geometry.padding),
+        (1, *geometry.dilation),
+        geometry.groups,
+    )
+
+
+def repeat_slices(x: torch.Tensor, stride: int, depth_out: int, axis: int = DEPTH) -> torch.Tensor:
+    """Repeats every slice ``stride`` times and cuts to ``depth_out`` (the last fills a rest)."""
+    if stride == 1 and x.shape[axis] == depth_out:
+        return x
+    source = torch.arange(depth_out, device=x.device) // stride
+    return x.index_select(axis, source.clamp(max=x.shape[axis] - 1))
+
+
+def transpose_slices(
+    x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, geometry: Geometry
+) -> torch.Tensor:
+    """Transposed convolution of every slice; depth grows by repeating slices."""
+    return transpose_volume(x, weight.unsqueeze(DEPTH), bias, geometry)
+
+
+def transpose_volume(
+    x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, geometry: Geometry
+) -> torch.Tensor:
+    """Transposed convolution with a 3D kernel: depth repeated first, then kernel stride 1 there.
+
+    Repeating keeps the mean of a constant volume for every kernel and stride; a strided kernel
+    along depth would leave slices that fewer taps reach.
+    """
+    x = repeat_slices(x, geometry.depth_stride, geometry.depth_out)
+    taps = weight.shape[DEPTH]
+    out = F.conv_transpose3d(
+        x,
+        weight,
+        bias,
+        (1, *geometry.stride),
+        (0, *geometry.padding),
+        (0, *geometry.output_padding),
+        geometry.groups,
+        (geometry.dilation[0], *geometry.dilation),
+    )
+    left, _ = depth_window(x.shape[DEPTH], geometry.span(taps), 1, geometry.half)
+    return out.narrow(DEPTH, left, x.shape[DEPTH])
