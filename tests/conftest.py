@@ -56,7 +56,7 @@ def _phantom(number: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return image.astype(np.float32), labels, affine
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def make_phantoms() -> Callable[[Path, int], Path]:
     """Writes a Decathlon folder of small synthetic scans; tests may then spoil their copy."""
 
@@ -81,7 +81,7 @@ def make_phantoms() -> Callable[[Path, int], Path]:
     return make
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def phantom_settings() -> dict[str, Any]:
     """A run on the phantoms that takes seconds: the own U-Net, two epochs of two steps."""
     return {
@@ -96,3 +96,18 @@ def phantom_settings() -> dict[str, Any]:
         "accelerator": "cpu",
         "overlap": 0.25,
     }
+
+
+@pytest.fixture(scope="session")
+def phantom_run(
+    tmp_path_factory: pytest.TempPathFactory,
+    make_phantoms: Callable[[Path, int], Path],
+    phantom_settings: dict[str, Any],
+) -> Path:
+    """A finished run on phantoms, to be read and not changed; its data lie beside it."""
+    from thirdaxis.tasks.segment import make_settings, train
+
+    place = tmp_path_factory.mktemp("phantoms")
+    data = make_phantoms(place / "data", 6)
+    train(make_settings({"data": str(data), **phantom_settings}, "test"), place / "run")
+    return place / "run"

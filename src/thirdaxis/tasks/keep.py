@@ -33,7 +33,15 @@ class SafeCheckpoints(TorchCheckpointIO):
         self, path: Any, map_location: Any = "cpu", weights_only: bool | None = True
     ) -> dict[str, Any]:
         """Reads tensors and plain values only."""
-        return read_checkpoint(Path(path))
+        return _load(Path(path))
+
+
+def _load(path: Path) -> dict[str, Any]:
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:
+        reason = str(error).strip().splitlines()[0]
+        raise InputError(f"{path}: not a checkpoint that can be read ({reason})") from error
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:
@@ -44,11 +52,7 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     """
     if not path.is_file():
         raise InputError(f"{path}: no such checkpoint; has the run finished its first epoch?")
-    try:
-        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:
-        reason = str(error).strip().splitlines()[0]
-        raise InputError(f"{path}: not a checkpoint that can be read ({reason})") from error
+    checkpoint = _load(path)
     if not isinstance(checkpoint, dict) or "state_dict" not in checkpoint:
         raise InputError(f"{path}: not a checkpoint of a training run")
     return checkpoint

@@ -71,7 +71,8 @@ def _volume_files(folder: Path, channels: int) -> list[Case]:
 def _series(folder: Path) -> list[Case]:
     scans = []
     for place in [folder, *sorted(path for path in folder.rglob("*") if path.is_dir())]:
-        if find_series(place):
+        files = [path for path in place.iterdir() if path.is_file() and path.name[0] != "."]
+        if any(file_ending(path) not in FILES for path in files) and find_series(place):
             name = "-".join(place.relative_to(folder).parts) or place.resolve().name
             scans.append(Case(name, (place,), None))
     return scans

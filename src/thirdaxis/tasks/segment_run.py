@@ -1,21 +1,17 @@
 """A whole training run: from a data set to a folder with a trained network and its scores."""
 
-import logging
-import warnings
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import torch
 from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.callbacks import RichProgressBar
 from lightning.pytorch.loggers import TensorBoardLogger
-from lightning.pytorch.strategies import DDPStrategy, Strategy
 
 import thirdaxis
 from thirdaxis.data.folder import Case, read_folder
-from thirdaxis.errors import InputError, UsageError
+from thirdaxis.errors import InputError
+from thirdaxis.tasks.hardware import pick_accelerator, pick_precision, processes, quiet
 from thirdaxis.tasks.keep import LAST, KeepRun, SafeCheckpoints, read_checkpoint
 from thirdaxis.tasks.prepare import make_plan, prepare, steps_of
 from thirdaxis.tasks.preprocess import preprocessing
@@ -151,15 +147,14 @@ def _fit(run: Run, made: Made, data: SegmentData, shown: Display, last: Path | N
     callbacks: list[Callback] = [KeepRun(run.folder, shown.say)]
     if shown.bar:
         callbacks.append(RichProgressBar())
-    accelerator = settings.accelerator
-    if accelerator == "auto":
-        accelerator = "gpu" if torch.cuda.is_available() else "cpu"
-    with _quiet():
+    accelerator = pick_accelerator(settings.accelerator, settings.devices)
+    several = settings.devices > 1
+    with quiet():
         trainer = Trainer(
-            accelerator=_present(accelerator, settings.devices),
+            accelerator=accelerator,
             devices=settings.devices,
-            strategy=_strategy(accelerator, settings.devices),
-            precision=_precision(settings.precision, accelerator),
+            strategy=processes(accelerator, made.net, run) if several else "auto",
+            precision=pick_precision(settings.precision, accelerator),
             max_epochs=settings.epochs,
             check_val_every_n_epoch=settings.validate_every,
             gradient_clip_val=settings.clip,
@@ -182,46 +177,3 @@ def _fit(run: Run, made: Made, data: SegmentData, shown: Display, last: Path | N
             if isinstance(stop.__context__, KeyboardInterrupt):
                 raise KeyboardInterrupt from None
             raise
-
-
-def _present(accelerator: str, devices: int) -> str:
-    if accelerator == "gpu":
-        have = torch.cuda.device_count()
-        if have < devices:
-            raise UsageError(f"{devices} graphics cards were asked for, torch sees {have}")
-    return accelerator
-
-
-def _strategy(accelerator: str, devices: int) -> Strategy | str:
-    if devices == 1:
-        return "auto"
-    # Spawned processes leave preparing and finishing to this one. Networks with an auxiliary head
-    # have parameters outside the loss.
-    backend = "nccl" if accelerator == "gpu" else "gloo"
-    return DDPStrategy(
-        start_method="spawn", process_group_backend=backend, find_unused_parameters=True
-    )
-
-
-def _precision(wanted: str, accelerator: str) -> str:
-    if wanted != "auto":
-        return "32-true" if wanted == "32" else wanted
-    mixed = accelerator == "gpu" and torch.cuda.is_bf16_supported(including_emulation=False)
-    return "bf16-mixed" if mixed else "32-true"
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Keeps Lightning's hints on hardware and loaders from the user's terminal."""
-    loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric")]
-    levels = [logger.level for logger in loggers]
-    for logger in loggers:
-        logger.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", module="lightning")
-            warnings.filterwarnings("ignore", message=".*does not have many workers.*")
-            yield
-    finally:
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)

@@ -1,0 +1,124 @@
+"""Which processors a run uses, in which precision, and Lightning kept from talking about it."""
+
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Literal
+
+import torch
+from lightning.pytorch.strategies import DDPStrategy
+from torch import nn
+
+from thirdaxis.errors import UsageError
+from thirdaxis.tasks.run_folder import Run
+
+LOGGERS = ("lightning.pytorch", "lightning.fabric")
+
+
+def pick_accelerator(wanted: str, devices: int) -> str:
+    """Chooses `gpu` or `cpu`.
+
+    Args:
+        wanted: `auto`, `cpu` or `gpu`.
+        devices: how many are needed.
+
+    Raises:
+        UsageError: more graphics cards than there are.
+    """
+    have = torch.cuda.device_count()
+    if wanted == "auto":
+        wanted = "gpu" if have else "cpu"
+    if wanted == "gpu" and have < devices:
+        raise UsageError(
+            f"{devices} graphics cards were asked for, torch sees {have}; "
+            "lower devices, or take accelerator 'cpu'"
+        )
+    return wanted
+
+
+def pick_precision(wanted: str, accelerator: str) -> Literal["32-true", "16-mixed", "bf16-mixed"]:
+    """Lightning's name of a precision; `auto` is bf16 where a graphics card has it.
+
+    Args:
+        wanted: `auto`, `32`, `16-mixed` or `bf16-mixed`.
+        accelerator: `cpu` or `gpu`.
+    """
+    if wanted == "16-mixed":
+        return "16-mixed"
+    has_bf16 = accelerator == "gpu" and torch.cuda.is_bf16_supported(including_emulation=False)
+    if wanted == "bf16-mixed" or (wanted == "auto" and has_bf16):
+        return "bf16-mixed"
+    return "32-true"
+
+
+def processes(accelerator: str, net: nn.Module, run: Run) -> DDPStrategy:
+    """One process a device, spawned, so that preparing and finishing stay in this one.
+
+    Args:
+        accelerator: `cpu` or `gpu`.
+        net: the network of the run.
+        run: gives the channels and the patch.
+    """
+    return QuietDDP(
+        start_method="spawn",
+        process_group_backend="nccl" if accelerator == "gpu" else "gloo",
+        find_unused_parameters=has_idle_weights(net, len(run.plan.channels), run.settings.patch),
+    )
+
+
+def has_idle_weights(net: nn.Module, channels: int, patch: tuple[int, int, int]) -> bool:
+    """Whether some weights get no gradient, such as those of an auxiliary head.
+
+    Args:
+        net: maps (N, channels, d, h, w) to one tensor.
+        channels: of the input.
+        patch: (d, h, w).
+
+    Returns:
+        True when a parameter that wants a gradient has none after a backward pass. The network's
+        mode and gradients are as before.
+    """
+    training = net.training
+    weights = [weight for weight in net.parameters() if weight.requires_grad]
+    kept = [weight.grad for weight in weights]
+    for weight in weights:
+        weight.grad = None
+    net.eval()(torch.zeros(1, channels, *patch)).sum().backward()
+    idle = any(weight.grad is None for weight in weights)
+    for weight, grad in zip(weights, kept, strict=True):
+        weight.grad = grad
+    net.train(training)
+    return idle
+
+
+class QuietDDP(DDPStrategy):
+    """DDP whose spawned processes are as quiet as the first one."""
+
+    def setup_environment(self) -> None:
+        """Lightning calls this first in every process."""
+        if torch.multiprocessing.parent_process() is not None:
+            hush()
+        super().setup_environment()
+
+
+def hush() -> None:
+    """Silences Lightning's hints on hardware and loaders in this process."""
+    for name in LOGGERS:
+        logging.getLogger(name).setLevel(logging.ERROR)
+    warnings.filterwarnings("ignore", module="lightning")
+    warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Hushes inside the block alone."""
+    loggers = [logging.getLogger(name) for name in LOGGERS]
+    levels = [logger.level for logger in loggers]
+    try:
+        with warnings.catch_warnings():
+            hush()
+            yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
