@@ -55,6 +55,12 @@ def test_a_constant_volume_becomes_zeros(intensity, level):
     assert torch.equal(result, torch.zeros(1, 3, 3, 3))
 
 
+@pytest.mark.parametrize("intensity", [ZScore(), Percentiles()])
+def test_a_large_constant_volume_of_doubles_becomes_zeros(intensity):
+    result = intensity(torch.full((1, 31, 37, 41), 0.1, dtype=torch.float64))
+    assert torch.equal(result, torch.zeros(1, 31, 37, 41))
+
+
 @pytest.mark.parametrize("intensity", [ZScore(), Percentiles(0, 100)])
 def test_scale_and_shift_of_the_scan_do_not_matter(intensity, scan):
     result = intensity(scan)

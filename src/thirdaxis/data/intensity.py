@@ -22,14 +22,13 @@ class ZScore:
 
     def __call__(self, array: Tensor) -> Tensor:
         """Normalises one volume, (C, D, H, W), and returns float32."""
-        return torch.stack([self._channel(channel.double()) for channel in array]).float()
+        return torch.stack([self._channel(channel) for channel in _exact(array)]).float()
 
     def _channel(self, channel: Tensor) -> Tensor:
         inside = channel[channel != 0] if self.nonzero else channel
         if inside.numel() == 0:
             return torch.zeros_like(channel)
-        mean = inside.mean()
-        return _divide(channel - mean, inside.std(correction=0), mean.abs())
+        return _divide(channel - inside.mean(), inside.std(correction=0))
 
 
 @dataclass(frozen=True)
@@ -77,13 +76,12 @@ class Percentiles:
 
     def __call__(self, array: Tensor) -> Tensor:
         """Normalises one volume, (C, D, H, W), and returns float32 in [0, 1]."""
-        return torch.stack([self._channel(channel.double()) for channel in array]).float()
+        return torch.stack([self._channel(channel) for channel in _exact(array)]).float()
 
     def _channel(self, channel: Tensor) -> Tensor:
         # torch.quantile refuses more than 2^24 values, fewer than a CT has.
         low, high = np.percentile(channel.cpu().numpy(), [self.low, self.high])
-        scaled = _divide(channel - low, torch.tensor(high - low), torch.tensor(abs(low)))
-        return scaled.clamp(0, 1)
+        return _divide(channel - low, torch.tensor(high - low)).clamp(0, 1)
 
 
 Intensity = ZScore | Window | Percentiles
@@ -94,8 +92,10 @@ INTENSITIES: dict[str, type[Intensity]] = {
 }
 
 
-def _divide(centred: Tensor, spread: Tensor, level: Tensor) -> Tensor:
-    """Divides, or gives zeros where the spread is no more than rounding noise of the level."""
-    if spread <= 1e-7 * level or spread == 0:
-        return torch.zeros_like(centred)
-    return centred / spread
+def _exact(array: Tensor) -> Tensor:
+    """As float64 of float32 values, whose sum over a constant volume has no rounding."""
+    return array.float().double()
+
+
+def _divide(centred: Tensor, spread: Tensor) -> Tensor:
+    return centred / spread if spread > 0 else torch.zeros_like(centred)
