@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 import torch
 from torch import nn
-from torch.utils.flop_counter import FlopCounterMode
 
 from thirdaxis.convert.check import unlifted
 from thirdaxis.convert.entry import logged
@@ -82,6 +81,8 @@ def report(net: nn.Module, shape: tuple[int, int, int, int, int] | None = None) 
         stem = next((m for m in net.modules() if isinstance(m, nn.Conv2d)), None)
         channels = stem.in_channels if stem is not None else 3
         shape = (1, channels, DEFAULT_DEPTH, DEFAULT_PLANE, DEFAULT_PLANE)
+    from torch.utils.flop_counter import FlopCounterMode  # brings triton, too heavy to import above
+
     counter = FlopCounterMode(display=False)
     trouble = ""
     twin = copy.deepcopy(net).to("meta").eval()

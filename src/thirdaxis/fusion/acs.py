@@ -1,10 +1,12 @@
 """ACS: a 2D kernel's output channels shared out over the axial, coronal and sagittal planes."""
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
+from torch import Tensor
 
 from thirdaxis.axes import DEPTH, HEIGHT, WIDTH, Geometry
 from thirdaxis.errors import UsageError, did_you_mean
@@ -42,7 +44,7 @@ class ACS(Fusion):
     name: ClassVar[str] = "acs"
     planes: tuple[str, str, str] = ("axial", "coronal", "sagittal")
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         """Checks the planes."""
         if len(self.planes) != 3:
             raise UsageError(f"ACS: planes takes three names, got {self.planes!r}")
@@ -50,7 +52,9 @@ class ACS(Fusion):
             if plane not in VIEW_AXIS:
                 raise UsageError(f"ACS: unknown plane {plane!r}{did_you_mean(plane, VIEW_AXIS)}")
 
-    def convolve(self, x, weight, bias, geometry):
+    def convolve(
+        self, x: Tensor, weight: Tensor, bias: Tensor | None, geometry: Geometry
+    ) -> Tensor:
         """Convolves (N, C, D, H, W) with each third of the kernels in its plane."""
         parts = []
         for view, inputs, outputs, groups in shares(self.planes, weight.shape[0], geometry.groups):
@@ -58,7 +62,9 @@ class ACS(Fusion):
             parts.append(_plane(_channels(x, inputs, geometry), weight[outputs], part, axis))
         return _joined(parts, bias)
 
-    def convolve_transposed(self, x, weight, bias, geometry):
+    def convolve_transposed(
+        self, x: Tensor, weight: Tensor, bias: Tensor | None, geometry: Geometry
+    ) -> Tensor:
         """Transposed twin; along the axis that a plane leaves out, values are repeated."""
         parts = []
         total = weight.shape[1] * geometry.groups
@@ -76,7 +82,9 @@ def thirds(count: int) -> list[slice]:
     return [slice(a, a + n) for a, n in zip(starts, sizes, strict=True)]
 
 
-def shares(planes, channels: int, groups: int):
+def shares(
+    planes: Sequence[str], channels: int, groups: int
+) -> Iterator[tuple[str, slice, slice, int]]:
     """Yields (plane, groups it reads, output channels it makes, groups of its convolution).
 
     The runs come in the order of the output channels, so their results need only joining.
@@ -95,7 +103,7 @@ def shares(planes, channels: int, groups: int):
                 yield plane, slice(group, group + 1), outputs, 1
 
 
-def _channels(x: torch.Tensor, groups: slice, geometry: Geometry) -> torch.Tensor:
+def _channels(x: Tensor, groups: slice, geometry: Geometry) -> Tensor:
     """The input channels of some of the groups."""
     if groups.stop - groups.start == geometry.groups:
         return x
@@ -103,7 +111,7 @@ def _channels(x: torch.Tensor, groups: slice, geometry: Geometry) -> torch.Tenso
     return x[:, groups.start * size : groups.stop * size]
 
 
-def _transposed_kernel(weight, inputs: slice, outputs: slice, groups: int) -> torch.Tensor:
+def _transposed_kernel(weight: Tensor, inputs: slice, outputs: slice, groups: int) -> Tensor:
     """The part of a transposed kernel (C_in, C_out / groups, K, K) that makes ``outputs``."""
     rows, columns = weight.shape[0] // groups, weight.shape[1]
     part = weight[inputs.start * rows : inputs.stop * rows]
@@ -113,12 +121,12 @@ def _transposed_kernel(weight, inputs: slice, outputs: slice, groups: int) -> to
     return part[:, first : first + outputs.stop - outputs.start]
 
 
-def _joined(parts: list[torch.Tensor], bias: torch.Tensor | None) -> torch.Tensor:
+def _joined(parts: list[Tensor], bias: Tensor | None) -> Tensor:
     out = torch.cat(parts, 1) if len(parts) > 1 else parts[0]
     return out if bias is None else out + bias.to(out.dtype).view(-1, 1, 1, 1)
 
 
-def _plane(x: torch.Tensor, weight: torch.Tensor, geometry: Geometry, axis: int) -> torch.Tensor:
+def _plane(x: Tensor, weight: Tensor, geometry: Geometry, axis: int) -> Tensor:
     """Convolves the planes that leave out ``axis``."""
     if axis == DEPTH:
         return convolve_slices(x, weight, None, geometry)
@@ -138,7 +146,7 @@ def _plane(x: torch.Tensor, weight: torch.Tensor, geometry: Geometry, axis: int)
     )
 
 
-def _at_kernel_centres(x: torch.Tensor, geometry: Geometry, axis: int, view: int) -> torch.Tensor:
+def _at_kernel_centres(x: Tensor, geometry: Geometry, axis: int, view: int) -> Tensor:
     """Pads or crops ``axis`` so that a strided single tap meets the centres of the 2D kernel."""
     size, stride = x.shape[axis], geometry.stride[view]
     first = geometry.dilation[view] * (geometry.kernel[view] // 2) - geometry.padding[view]
@@ -148,9 +156,7 @@ def _at_kernel_centres(x: torch.Tensor, geometry: Geometry, axis: int, view: int
     return pad_axis(x, axis, -first, first + (out - 1) * stride + 1 - size)
 
 
-def _plane_transposed(
-    x: torch.Tensor, weight: torch.Tensor, geometry: Geometry, axis: int
-) -> torch.Tensor:
+def _plane_transposed(x: Tensor, weight: Tensor, geometry: Geometry, axis: int) -> Tensor:
     """Transposed convolution in the planes that leave out ``axis``."""
     if axis == DEPTH:
         return transpose_slices(x, weight, None, geometry)
@@ -159,9 +165,7 @@ def _plane_transposed(
     left = (span - 1) // 2 if geometry.half else max(0, (span - stride) // 2)
     shift = left - geometry.padding[view]
     x = repeat_slices(x, stride, size * stride, axis)
-    x = pad_axis(
-        x, axis, shift, geometry.plane_out_transposed(view, size) - shift - size * stride
-    )
+    x = pad_axis(x, axis, shift, geometry.plane_out_transposed(view, size) - shift - size * stride)
     strides, extra = [geometry.depth_stride, *geometry.stride], [0, *geometry.output_padding]
     padding, dilation = [0, *geometry.padding], [geometry.dilation[0], *geometry.dilation]
     strides[1 + view], padding[1 + view], dilation[1 + view], extra[1 + view] = 1, 0, 1, 0

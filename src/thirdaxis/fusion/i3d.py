@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-import torch
+from torch import Tensor
 
-from thirdaxis.axes import DEPTH
+from thirdaxis.axes import DEPTH, Geometry
 from thirdaxis.fusion.base import Fusion, convolve_volume, transpose_volume
 
 
@@ -20,15 +20,19 @@ class I3D(Fusion):
 
     name: ClassVar[str] = "i3d"
 
-    def stored(self, weight: torch.Tensor) -> torch.Tensor:
+    def stored(self, weight: Tensor) -> Tensor:
         """(C_out, C_in, K, K) to (C_out, C_in, K, K, K); the same for transposed kernels."""
         side = weight.shape[-1]
         return weight.unsqueeze(DEPTH).repeat(1, 1, side, 1, 1) / side
 
-    def convolve(self, x, weight, bias, geometry):
+    def convolve(
+        self, x: Tensor, weight: Tensor, bias: Tensor | None, geometry: Geometry
+    ) -> Tensor:
         """Convolves with a 2D kernel that no layer owns, inflated on the spot."""
         return convolve_volume(x, self.stored(weight), bias, geometry)
 
-    def convolve_transposed(self, x, weight, bias, geometry):
+    def convolve_transposed(
+        self, x: Tensor, weight: Tensor, bias: Tensor | None, geometry: Geometry
+    ) -> Tensor:
         """Transposed convolution with a 2D kernel that no layer owns, inflated on the spot."""
         return transpose_volume(x, self.stored(weight), bias, geometry)

@@ -3,6 +3,9 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
+from torch import Tensor
+
+from thirdaxis.axes import Geometry
 from thirdaxis.fusion.base import Fusion, convolve_slices, transpose_slices
 
 
@@ -19,10 +22,14 @@ class Slicewise(Fusion):
     name: ClassVar[str] = "slicewise"
     mixes_slices: ClassVar[bool] = False
 
-    def convolve(self, x, weight, bias, geometry):
+    def convolve(
+        self, x: Tensor, weight: Tensor, bias: Tensor | None, geometry: Geometry
+    ) -> Tensor:
         """Convolves every slice of (N, C, D, H, W)."""
         return convolve_slices(x, weight, bias, geometry)
 
-    def convolve_transposed(self, x, weight, bias, geometry):
+    def convolve_transposed(
+        self, x: Tensor, weight: Tensor, bias: Tensor | None, geometry: Geometry
+    ) -> Tensor:
         """Transposed convolution of every slice of (N, C, D, H, W)."""
         return transpose_slices(x, weight, bias, geometry)
