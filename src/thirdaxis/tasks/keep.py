@@ -84,8 +84,10 @@ class KeepRun(Callback):
         self.rows, self.best = list(state_dict["rows"]), state_dict["best"]
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Starts the clock."""
+        """Starts the clock, and has the last epoch validated whatever its number."""
         self.started = time.perf_counter()
+        if trainer.current_epoch + 1 == trainer.max_epochs:
+            trainer.check_val_every_n_epoch = 1
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Writes everything; comes after the epoch's validation."""

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+import torch
 from lightning.pytorch import LightningDataModule
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
@@ -90,7 +91,7 @@ class SegmentData(LightningDataModule):
             sampler=PatchSampler(self.items, rank, world),
             num_workers=workers,
             persistent_workers=workers > 0,
-            pin_memory=self.settings.accelerator != "cpu",
+            pin_memory=self.settings.accelerator != "cpu" and torch.cuda.is_available(),
         )
 
     def val_dataloader(self) -> DataLoader[dict[str, Any]]:
