@@ -26,8 +26,11 @@ class SafeCheckpoints(TorchCheckpointIO):
         self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None
     ) -> None:
         """Writes beside `path` first, then renames."""
-        with atomic_path(Path(path)) as temporary, temporary.open("wb") as stream:
-            torch.save(checkpoint, stream)
+        buffer = io.BytesIO()
+        # Straight into the file, torch would answer a full disk with an internal error.
+        torch.save(checkpoint, buffer)
+        with atomic_path(Path(path)) as temporary:
+            temporary.write_bytes(buffer.getbuffer())
 
     def load_checkpoint(
         self, path: Any, map_location: Any = "cpu", weights_only: bool | None = True

@@ -2,12 +2,13 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import torch
 from torch import nn
 
 import thirdaxis
-from thirdaxis.errors import UsageError
+from thirdaxis.errors import InputError, UsageError
 from thirdaxis.nets.build import build
 from thirdaxis.nets.weights import WeightsReport
 from thirdaxis.tasks.plan import Plan
@@ -40,9 +41,9 @@ def make_network(settings: SegmentSettings, plan: Plan, *, load: bool = True) ->
     """
     torch.manual_seed(settings.seed)
     channels = len(plan.channels)
-    weights: str | Path | None = settings.weights if load else None
-    if weights not in (None, "library"):
-        weights = Path(str(weights))
+    weights: Literal["library"] | Path | None = None
+    if load and settings.weights is not None:
+        weights = "library" if settings.weights == "library" else Path(settings.weights)
     built = build(settings.network, classes=plan.classes, in_channels=channels, weights=weights)
     adapt = channels if built.rgb and channels != 3 else None
     net = thirdaxis.convert(
@@ -64,7 +65,7 @@ def _try_patch(net: nn.Module, settings: SegmentSettings, plan: Plan) -> None:
     try:
         with torch.no_grad():
             out = net.eval()(torch.zeros(1, len(plan.channels), *settings.patch))
-    except RuntimeError as error:
+    except (RuntimeError, InputError) as error:
         reason = str(error).strip().splitlines()[0]
         raise UsageError(
             f"a patch of {size} voxels does not go through {settings.network}: {reason}; {advice}"

@@ -72,6 +72,7 @@ def train(
         OSError: the run folder cannot be written.
     """
     shown = display or Display()
+    pick_accelerator(settings.accelerator, settings.devices)
     with new_run_folder(out) as partial:
         root = Path(settings.data).resolve()
         folder = read_folder(root)
