@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -31,23 +32,29 @@ td:first-child, th:first-child { text-align: left }
 </style>
 <h1>A 2D network goes 3D</h1>
 <p>A 2D U-Net learnt squares and circles from {{ budget.images }} noisy images
-(mean Dice on new images {{ "%.2f"|format(dice_2d[-1]) }}). <code>thirdaxis.convert(net, "acs")</code>
-made it a 3D network with as many parameters. It then learnt cones, pyramids, cubes, cylinders and
-balls from {{ budget.volumes }} noisy volumes, and so did the same network from a random start: the
-same volumes, order and number of steps
+(mean Dice on new images {{ "%.2f"|format(dice_2d[-1]) }}).
+<code>thirdaxis.convert(net, "acs")</code> made it a 3D network with as many parameters.
+It then learnt cones, pyramids, cubes, cylinders and balls from {{ budget.volumes }} noisy volumes,
+and so did the same network from a random start: the same volumes, order and number of steps
 ({{ budget.epochs_3d * budget.volumes // budget.batch_3d }}).</p>
 <p><b>Mean Dice on {{ budget.test_volumes }} new volumes: {{ "%.3f"|format(curves.pretrained[-1]) }}
-from the pretrained start, {{ "%.3f"|format(curves.random[-1]) }} from the random one.</b></p>
+from the pretrained start, {{ "%.3f"|format(curves.random[-1]) }} from the random one;
+any solid against background {{ "%.3f"|format(any_solid.pretrained[-1]) }} and
+{{ "%.3f"|format(any_solid.random[-1]) }}.</b></p>
 <p><img src="{{ slices_file }}" alt="Slices: image, truth, both predictions"></p>
 <p><img src="{{ curves_file }}" alt="Dice on new volumes after each epoch"></p>
 <table>
 <tr><th>Dice</th>{% for start in curves %}<th>{{ start }}</th>{% endfor %}</tr>
 {% for name in per_class.pretrained %}<tr><td>{{ name }}</td>
-{% for start in curves %}<td>{{ "%.3f"|format(per_class[start][name]) }}</td>{% endfor %}</tr>
-{% endfor %}<tr><td>mean</td>
+{% for start in curves %}{% set dice = per_class[start][name] %}
+<td>{{ "–" if dice is none else "%.3f"|format(dice) }}</td>{% endfor %}</tr>
+{% endfor %}<tr><td>mean of the five</td>
 {% for start in curves %}<td>{{ "%.3f"|format(curves[start][-1]) }}</td>{% endfor %}</tr>
+<tr><td>any solid against background</td>
+{% for start in curves %}<td>{{ "%.3f"|format(any_solid[start][-1]) }}</td>{% endfor %}</tr>
 </table>
-<p>Each class over the voxels of all test volumes together. Seed {{ seed }}, {{ "%.0f"|format(seconds) }} s.
+<p>Each class over the voxels of all test volumes together.
+Seed {{ seed }}, {{ "%.0f"|format(seconds) }} s.
 The protocol is a small version of the proof of concept in Yang et al., "Reinventing 2D
 Convolutions for 3D Images", 2021. Numbers: <a href="{{ results_file }}">{{ results_file }}</a>.</p>
 </html>
@@ -84,13 +91,17 @@ def write_report(outcome: Outcome, folder: Path) -> Path:
 
 
 def numbers(outcome: Outcome) -> dict[str, Any]:
-    """All numbers of the outcome, as JSON has them."""
+    """All numbers of the outcome, as JSON has them: the Dice of a class never seen is null."""
     return {
         "seed": outcome.seed,
         "budget": dataclasses.asdict(outcome.budget),
         "dice_2d": outcome.dice_2d,
         "curves": outcome.curves,
-        "per_class": outcome.per_class,
+        "any_solid": outcome.any_solid,
+        "per_class": {
+            start: {name: None if math.isnan(dice) else dice for name, dice in finals.items()}
+            for start, finals in outcome.per_class.items()
+        },
         "seconds": outcome.seconds,
     }
 
@@ -121,13 +132,14 @@ def slices_figure(outcome: Outcome) -> Figure:
 
 def curves_figure(outcome: Outcome) -> Figure:
     """Dice on the test volumes after each epoch, a line for each start."""
-    figure = Figure(figsize=(6, 3.5), layout="constrained")
-    axis = figure.subplots()
-    for start, curve in outcome.curves.items():
-        axis.plot(range(len(curve)), curve, marker="o", label=f"{start} start")
-    axis.set(xlabel="epoch", ylabel="mean Dice of the five solids", ylim=(0, 1))
-    axis.grid(alpha=0.3)
-    axis.legend(frameon=False)
+    figure = Figure(figsize=(9, 3.5), layout="constrained")
+    titles = {"mean Dice of the five solids": outcome.curves, "any solid": outcome.any_solid}
+    for axis, (title, curves) in zip(figure.subplots(1, 2), titles.items(), strict=True):
+        for start, curve in curves.items():
+            axis.plot(range(1, len(curve) + 1), curve, marker="o", label=f"{start} start")
+        axis.set(title=title, xlabel="epoch", ylabel="Dice on new volumes", ylim=(0, 1))
+        axis.grid(alpha=0.3)
+        axis.legend(frameon=False)
     return figure
 
 
