@@ -5,6 +5,7 @@ import sys
 import nibabel
 import numpy as np
 import pytest
+import SimpleITK as sitk
 import yaml
 
 from thirdaxis.cli.main import run
@@ -163,16 +164,32 @@ def test_train_without_data_or_into_a_file(tmp_path, make_phantoms, capsys):
     assert "no such folder" in capsys.readouterr().err
 
 
-def test_bad_input_to_predict_is_one_line_and_leaves_nothing(
-    phantom_run, tmp_path, capsys, shared_data
-):
-    import shutil
+def write_series(folder, uid):
+    folder.mkdir(exist_ok=True)
+    for z in range(3):
+        image = sitk.GetImageFromArray(np.full((1, 4, 5), z, np.int16))
+        tags = {
+            "0008|0060": "MR",
+            "0020|000d": "1.2.3",
+            "0020|000e": uid,
+            "0008|0018": f"{uid}.{z}",
+            "0020|0032": f"0\\0\\{3 * z}",
+            "0020|0037": "1\\0\\0\\0\\1\\0",
+        }
+        for key, value in tags.items():
+            image.SetMetaData(key, value)
+        writer = sitk.ImageFileWriter()
+        writer.KeepOriginalImageUIDOn()
+        writer.SetFileName(str(folder / f"{uid}.{z}.dcm"))
+        writer.Execute(image)
 
+
+def test_bad_input_to_predict_is_one_line_and_leaves_nothing(phantom_run, tmp_path, capsys):
     two = tmp_path / "two"
-    for name in ("mr_hippocampus_crop", "mr_brain_flair_oblique"):
-        for path in (shared_data / "dicom" / name).iterdir():
-            two.mkdir(exist_ok=True)
-            shutil.copy(path, two / f"{name}_{path.name}")
+    write_series(two, "1.2.3.4")
+    assert run(["predict", str(phantom_run), str(two), "-o", str(tmp_path / "fine")]) == 0
+    capsys.readouterr()
+    write_series(two, "1.2.3.5")
     colour = tmp_path / "colour.nii.gz"
     nibabel.save(nibabel.Nifti1Image(np.zeros((5, 6, 7, 2), np.float32), np.eye(4)), colour)
     broken = tmp_path / "broken.nii.gz"

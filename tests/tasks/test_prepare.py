@@ -7,7 +7,7 @@ import torch
 from thirdaxis.data.folder import read_folder
 from thirdaxis.errors import InputError
 from thirdaxis.tasks.plan import plan_from, read_plan
-from thirdaxis.tasks.prepare import make_plan, prepare, steps_of
+from thirdaxis.tasks.prepare import make_plan, prepare, steps_of, usual_patch
 from thirdaxis.tasks.preprocess import preprocessing
 from thirdaxis.tasks.settings import make_settings
 
@@ -35,6 +35,7 @@ def test_median_spacing_of_turned_scans_and_anisotropy(data):
     assert plan_from(plan.plain()) == plan
     own = make_plan(settings_of(data), folder, folder.cases, no_watch)
     assert own.spacing is None
+    assert plan.patch == (16, 16, 16)
     given = make_plan(settings_of(data, spacing=[2, 1, 1]), folder, folder.cases, no_watch)
     assert given.spacing == (2, 1, 1) and given.anisotropy == 2
 
@@ -79,6 +80,24 @@ def test_a_case_without_labels_is_named(data):
     bare = dataclasses.replace(folder.cases[0], label=None)
     with pytest.raises(InputError, match="'phantom_000' has no label map"):
         prepare([bare], plan, preprocessing(settings, plan), None, no_watch, "")
+
+
+@pytest.mark.parametrize(
+    ("size", "patch"),
+    [
+        ((36, 50, 35), (32, 48, 32)),
+        ((3, 700, 90), (16, 128, 96)),
+        ((39, 41, 1e4), (32, 48, 128)),
+    ],
+)
+def test_a_patch_from_the_size_of_the_scans(size, patch):
+    assert usual_patch(size) == patch
+
+
+def test_a_told_patch_is_kept(data):
+    folder = read_folder(data)
+    settings = settings_of(data, patch=[5, 6, 7])
+    assert make_plan(settings, folder, folder.cases, no_watch).patch == (5, 6, 7)
 
 
 def test_steps_of_an_epoch():

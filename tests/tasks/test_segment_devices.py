@@ -50,7 +50,7 @@ def test_devices_validate_every_case_and_equally_many():
 
 def test_batches_of_one_device_have_the_settings_shape():
     settings = make_settings({"data": "d", "patch": (4, 6, 8), "batch": 3}, "test")
-    plan = Plan({0: "background", 1: "one"}, ("CT",), None, 1.0)
+    plan = Plan({0: "background", 1: "one"}, ("CT",), None, 1.0, (4, 6, 8))
     image, label = torch.randn(1, 9, 9, 9), torch.ones(1, 9, 9, 9, dtype=torch.int16)
     cases = [Prepared(str(n), image, label, (1, 1, 1)) for n in range(4)]
     data = SegmentData(cases, cases[:1], settings, plan)

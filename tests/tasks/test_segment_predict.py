@@ -24,7 +24,7 @@ class Bright(nn.Module):
 
 def segmenter(spacing=None, patch=(8, 16, 16)) -> Segmenter:
     values = {"data": "d", "patch": patch, "intensity": "window", "window": (0, 100)}
-    plan = Plan({0: "background", 1: "bright"}, ("CT",), spacing, 1.0)
+    plan = Plan({0: "background", 1: "bright"}, ("CT",), spacing, 1.0, patch)
     return Segmenter(Bright(), make_settings(values, "test"), plan, torch.device("cpu"))
 
 

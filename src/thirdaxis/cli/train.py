@@ -43,7 +43,9 @@ def train(
     window: Annotated[
         str | None, typer.Option(help="CT window LOW,HIGH in HU; default: z-score per volume.")
     ] = None,
-    patch: Annotated[str | None, typer.Option(help="Patch d,h,w in voxels.")] = None,
+    patch: Annotated[
+        str | None, typer.Option(help="Patch d,h,w in voxels; default: from the scans.")
+    ] = None,
     batch: Annotated[int | None, typer.Option(help="Patches a step, all devices together.")] = None,
     epochs: Annotated[int | None, typer.Option()] = None,
     learning_rate: Annotated[float | None, typer.Option("--learning-rate", "--lr")] = None,

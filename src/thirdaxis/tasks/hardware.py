@@ -63,7 +63,7 @@ def processes(accelerator: str, net: nn.Module, run: Run) -> DDPStrategy:
     return QuietDDP(
         start_method="spawn",
         process_group_backend="nccl" if accelerator == "gpu" else "gloo",
-        find_unused_parameters=has_idle_weights(net, len(run.plan.channels), run.settings.patch),
+        find_unused_parameters=has_idle_weights(net, len(run.plan.channels), run.plan.patch),
     )
 
 

@@ -18,12 +18,14 @@ class Plan:
         channels: names of the image channels, in order.
         spacing: voxel spacing (d, h, w) in mm the network sees; none keeps each scan's own.
         anisotropy: largest over smallest median spacing of the training scans.
+        patch: size (d, h, w) of training patches and of inference windows, in voxels.
     """
 
     labels: dict[int, str]
     channels: tuple[str, ...]
     spacing: tuple[float, float, float] | None
     anisotropy: float
+    patch: tuple[int, int, int]
 
     @property
     def classes(self) -> int:
@@ -41,17 +43,20 @@ class Plan:
         told["labels"] = {str(value): name for value, name in self.labels.items()}
         told["channels"] = list(self.channels)
         told["spacing"] = None if self.spacing is None else list(self.spacing)
+        told["patch"] = list(self.patch)
         return told
 
 
 def plan_from(told: Mapping[str, Any]) -> Plan:
     """Builds a plan from what `Plan.plain` gave."""
     spacing: Sequence[float] | None = told["spacing"]
+    d, h, w = (int(size) for size in told["patch"])
     return Plan(
         labels={int(value): str(name) for value, name in told["labels"].items()},
         channels=tuple(told["channels"]),
         spacing=None if spacing is None else (spacing[0], spacing[1], spacing[2]),
         anisotropy=float(told["anisotropy"]),
+        patch=(d, h, w),
     )
 
 

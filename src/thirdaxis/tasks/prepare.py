@@ -20,7 +20,8 @@ from thirdaxis.tasks.plan import Plan
 from thirdaxis.tasks.preprocess import Preprocessing
 from thirdaxis.tasks.settings import SegmentSettings
 
-Watch = Callable[[Iterable[Case], str], Iterable[Case]]
+LARGEST_PATCH = (48, 128, 128)
+Watch = Callable[[Sequence[Case], str], Iterable[Case]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,16 +61,19 @@ def make_plan(
     Args:
         settings: of the run.
         folder: the data set.
-        training: its training cases; their median spacing is taken where `median` is asked for.
+        training: its training cases; their median spacing is taken where `median` is asked for,
+            their median size where no patch is told.
         watch: wraps the cases to show progress.
 
     Returns:
         The plan.
     """
-    spacings = []
-    for case in watch(training, "measuring spacings"):
+    spacings, extents = [], []
+    for case in watch(training, "measuring scans"):
         image, _ = read_case(case, folder.labels)
-        spacings.append(to_grid(image, settings.orientation).spacing)
+        turned = to_grid(image, settings.orientation)
+        spacings.append(turned.spacing)
+        extents.append(np.multiply(turned.shape, turned.spacing))
     d, h, w = np.median(spacings, axis=0).tolist()
     median = (round(d, 4), round(h, 4), round(w, 4))
     seen = median if settings.spacing == "median" else settings.spacing
@@ -79,7 +83,21 @@ def make_plan(
         channels=tuple(folder.modalities[index] for index in sorted(folder.modalities)),
         spacing=seen,
         anisotropy=max(judged) / min(judged),
+        patch=settings.patch or usual_patch((np.median(extents, axis=0) / judged).tolist()),
     )
+
+
+def usual_patch(size: Sequence[float]) -> tuple[int, int, int]:
+    """A patch for scans of a size: multiples of 16, at most `LARGEST_PATCH`.
+
+    Args:
+        size: (d, h, w) in voxels.
+    """
+    d, h, w = (
+        min(max(16 * round(length / 16), 16), most)
+        for length, most in zip(size, LARGEST_PATCH, strict=True)
+    )
+    return d, h, w
 
 
 def prepare(

@@ -69,7 +69,7 @@ class SegmentData(LightningDataModule):
         self.validation = validation
         self.patches = PatchDataset(
             training,
-            settings.patch,
+            plan.patch,
             settings.foreground,
             light_augmentation(plan.anisotropy) if settings.augment else (),
             settings.seed,

@@ -85,7 +85,7 @@ class SegmentModule(LightningModule):
 
     def validation_step(self, batch: dict[str, Any], batch_idx: int) -> None:
         """Dice of one whole volume, on the grid the network sees."""
-        logits = logits_of(self.net, batch["image"], self.settings.patch, self.settings.overlap)
+        logits = logits_of(self.net, batch["image"], self.plan.patch, self.settings.overlap)
         found = dice(logits.argmax(0).cpu(), batch["label"][0].cpu(), self.plan.foreground)
         row = [float(batch["number"]), *(found[value] for value in self.plan.foreground)]
         self.scores.append(torch.tensor(row, dtype=torch.float64))

@@ -52,6 +52,7 @@ def make_network(settings: SegmentSettings, plan: Plan, *, load: bool = True) ->
         depth_stride=settings.depth_stride,
         in_channels=adapt,
         stem=settings.stem,
+        statistics=settings.statistics,
         overrides=settings.overrides or None,
     )
     _try_patch(net, settings, plan)
@@ -60,19 +61,19 @@ def make_network(settings: SegmentSettings, plan: Plan, *, load: bool = True) ->
 
 def _try_patch(net: nn.Module, settings: SegmentSettings, plan: Plan) -> None:
     """Runs one patch, so that a patch too small for the strides is told before training."""
-    size = "×".join(map(str, settings.patch))
+    size = "×".join(map(str, plan.patch))
     advice = "take a larger patch, or one divisible by the network's strides"
     try:
         with torch.no_grad():
-            out = net.eval()(torch.zeros(1, len(plan.channels), *settings.patch))
+            out = net.eval()(torch.zeros(1, len(plan.channels), *plan.patch))
     except (RuntimeError, InputError) as error:
         reason = str(error).strip().splitlines()[0]
         raise UsageError(
             f"a patch of {size} voxels does not go through {settings.network}: {reason}; {advice}"
         ) from error
     shape = tuple(getattr(out, "shape", ()))
-    if shape != (1, plan.classes, *settings.patch):
+    if shape != (1, plan.classes, *plan.patch):
         raise UsageError(
             f"{settings.network} gives {shape or type(out).__name__} for a patch of {size} voxels,"
-            f" expected (1, {plan.classes}, {', '.join(map(str, settings.patch))}); {advice}"
+            f" expected (1, {plan.classes}, {', '.join(map(str, plan.patch))}); {advice}"
         )

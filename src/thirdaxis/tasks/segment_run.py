@@ -1,6 +1,6 @@
 """A whole training run: from a data set to a folder with a trained network and its scores."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from thirdaxis.data.folder import Case, read_folder
 from thirdaxis.errors import InputError
 from thirdaxis.tasks.hardware import pick_accelerator, pick_precision, processes, quiet
 from thirdaxis.tasks.keep import LAST, KeepRun, SafeCheckpoints, read_checkpoint
-from thirdaxis.tasks.prepare import make_plan, prepare, steps_of
+from thirdaxis.tasks.prepare import Watch, make_plan, prepare, steps_of
 from thirdaxis.tasks.preprocess import preprocessing
 from thirdaxis.tasks.run_folder import (
     Run,
@@ -34,7 +34,7 @@ def say_nothing(line: str) -> None:
     """Listens to a run without showing it."""
 
 
-def no_watch(cases: Iterable[Case], what: str) -> Iterable[Case]:
+def no_watch(cases: Sequence[Case], what: str) -> Iterable[Case]:
     """Goes over cases without showing it."""
     return cases
 
@@ -50,7 +50,7 @@ class Display:
     """
 
     say: Callable[[str], None] = say_nothing
-    watch: Callable[[Iterable[Case], str], Iterable[Case]] = no_watch
+    watch: Watch = no_watch
     bar: bool = False
 
 
@@ -83,7 +83,7 @@ def train(
         run = Run(partial, pinned, plan, tuple(training), tuple(validation))
         made = make_network(pinned, plan)
         data = _data(run, shown)
-        conversion = thirdaxis.report(made.net)
+        conversion = thirdaxis.report(made.net, (1, len(plan.channels), *plan.patch))
         weights = str(made.weights) if made.weights else "random start, no weights were loaded"
         write_run(partial, run, str(conversion), weights)
     run = replace(run, folder=out)

@@ -3,7 +3,7 @@
 import json
 import re
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -59,6 +59,8 @@ class SegmentSettings(BaseModel):
             `.safetensors` or `.pth` file.
         fusion: how a 2D convolution looks along depth: `slicewise`, `i3d`, `acs`.
         depth_stride: whether depth is reduced wherever height and width are.
+        statistics: whether global pooling and group and instance norms take in the whole `volume`
+            or each `slice`; none follows the fusion.
         stem: how an RGB stem is adapted to the data's channels: `sum`, `mean`, `green`, `depth`.
         overrides: module name pattern -> fusion name, or a table of `fusion` and `depth_stride`.
         orientation: axis code of the arrays the network sees; `SPL` puts axial slices along depth.
@@ -67,7 +69,8 @@ class SegmentSettings(BaseModel):
         intensity: `zscore` and `percentiles` per volume, or `window` (CT) with `window` in HU.
         window: lowest and highest HU of `intensity: window`.
         cache: folder for prepared volumes, memory-mapped; none keeps them in memory.
-        patch: patch size in voxels.
+        patch: size of training patches and inference windows in voxels; none takes the median
+            size of the training scans in multiples of 16, at most 48×128×128.
         patches_per_volume: patches an epoch takes from each training volume.
         foreground: share of the patches that are centred on foreground.
         augment: random left-right flips, small rotations and scalings, intensity changes.
@@ -102,6 +105,7 @@ class SegmentSettings(BaseModel):
     weights: str | None = None
     fusion: str = "acs"
     depth_stride: bool = True
+    statistics: Literal["volume", "slice"] | None = None
     stem: Literal["sum", "mean", "green", "depth"] = "sum"
     overrides: dict[str, str | dict[str, Any]] = {}
     orientation: str = Field("SPL", pattern="^[RLAPSI]{3}$")
@@ -109,7 +113,7 @@ class SegmentSettings(BaseModel):
     intensity: Literal["zscore", "percentiles", "window"] = "zscore"
     window: HounsfieldWindow | None = None
     cache: str | None = None
-    patch: Size = (32, 64, 64)
+    patch: Size | None = None
     patches_per_volume: int = Field(2, ge=1)
     foreground: float = Field(0.67, gt=0, lt=1)
     augment: bool = True
@@ -197,7 +201,7 @@ def read_settings_file(path: Path) -> dict[str, Any]:
         InputError: no such file, or not readable as what its name says.
         UsageError: another ending.
     """
-    readers = {
+    readers: dict[str, Callable[[str], Any]] = {
         ".yaml": yaml.safe_load,
         ".yml": yaml.safe_load,
         ".toml": tomllib.loads,
