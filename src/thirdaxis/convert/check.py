@@ -1,6 +1,5 @@
 """The self-check: identical slices must give the 2D answer, and every convolution is counted."""
 
-import copy
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -10,7 +9,7 @@ from torch import nn
 
 from thirdaxis.convert.carrier import ConversionError, Setting
 from thirdaxis.convert.entry import logged, map_tensors
-from thirdaxis.convert.lift import lift
+from thirdaxis.convert.lift import lift, twin
 from thirdaxis.convert.rules_conv import LIFTED, NO_FUSION, Executed
 from thirdaxis.convert.settings import Override, base_setting, settings_by_name
 from thirdaxis.errors import UsageError
@@ -116,21 +115,21 @@ def check(
     return check_settings(net, example, settings_by_name(net, base, overrides or {}))
 
 
-def check_settings(nets: nn.Module, example: torch.Tensor, settings: Mapping[str, Setting]) -> Check:
+def check_settings(net: nn.Module, example: torch.Tensor, settings: Mapping[str, Setting]) -> Check:
     """`check` for settings that are worked out by module."""
-    pictures, depth = _pictures(nets, example)
+    pictures, depth = _pictures(net, example)
     slicewise = {
         name: replace(setting, fusion=Slicewise(), statistics="slice")
         for name, setting in settings.items()
     }
     with torch.no_grad():
-        flat = _calibrated(nets, pictures)
+        flat = _calibrated(net, pictures)
         answer = tensors(flat(pictures))
         changed = tensors(flat(pictures.roll(1, 0) + 0.1 * torch.randn_like(pictures)))
         volume = pictures.unsqueeze(2).repeat(1, 1, depth, 1, 1)
-        same = tensors(lift(flat, slicewise)(volume))
+        same = tensors(lift(twin(flat), slicewise)(volume))
         with logged() as log:
-            lift(flat, settings)(volume)
+            lift(twin(flat), settings)(volume)
     return Check(*_compare(answer, changed, same), tuple(log))
 
 
@@ -165,7 +164,7 @@ def _pictures(net: nn.Module, example: torch.Tensor) -> tuple[torch.Tensor, int]
 
 def _calibrated(net: nn.Module, pictures: torch.Tensor) -> nn.Module:
     """A copy in eval mode whose batch norms have the statistics of these pictures."""
-    net = copy.deepcopy(net).eval()
+    net = twin(net).eval()
     norms = [m for m in net.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
     for norm in norms:
         norm.train()

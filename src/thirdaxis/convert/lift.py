@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 from torch import nn
 
@@ -10,21 +11,51 @@ from thirdaxis.convert.carrier import Setting
 from thirdaxis.convert.entry import Enter, EnterPart, Leave, LeavePart
 
 
-def lift(net: nn.Module, settings: Mapping[str, Setting]) -> nn.Module:
-    """A copy of a 2D network that takes volumes.
+@dataclass(frozen=True)
+class Conversion:
+    """What was done to a network; kept on it for `report`.
+
+    Attributes:
+        setting: how the network is lifted where nothing else is said.
+        parts: settings of the parts that differ from what encloses them, by module name.
+        stems: convolutions whose input channels were changed, and the rule of each.
+        parameters_2d: number of parameters before kernels were stored in 3D.
+    """
+
+    setting: Setting
+    parts: Mapping[str, Setting]
+    stems: Mapping[str, str]
+    parameters_2d: int
+
+
+def twin(net: nn.Module) -> nn.Module:
+    """A copy with buffers, flags and hooks of its own that shares the parameters' memory."""
+    return copy.deepcopy(net, {id(p): p for p in net.parameters()})
+
+
+def lift(
+    net: nn.Module, settings: Mapping[str, Setting], stems: Mapping[str, str] | None = None
+) -> nn.Module:
+    """Makes a 2D network take volumes, in place.
 
     Args:
-        net: the 2D network; untouched.
+        net: a copy of the caller's 2D network.
         settings: the setting of every module, by name.
+        stems: convolutions whose input channels were changed before, for the record.
+
+    Returns:
+        The same module.
     """
-    lifted = copy.deepcopy(net)
-    _store_kernels(lifted, settings)
-    for name, module in lifted.named_modules():
+    parts = {n: s for n, s in settings.items() if s != settings[n.rpartition(".")[0]]}
+    count = sum(p.numel() for p in net.parameters())
+    net._thirdaxis = Conversion(settings[""], parts, stems or {}, count)  # type: ignore[assignment]
+    _store_kernels(net, settings)
+    for name, module in net.named_modules():
         outer = settings[name.rpartition(".")[0]]
         if settings[name] != outer:
             _hang(module, EnterPart(settings[name]), LeavePart(outer))
-    _hang(lifted, Enter(settings[""]), Leave())
-    return lifted
+    _hang(net, Enter(settings[""]), Leave())
+    return net
 
 
 def _hang(module: nn.Module, enter, leave) -> None:

@@ -2,37 +2,16 @@
 
 import copy
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 import torch
 from torch import nn
 
-from thirdaxis.convert.carrier import Setting
 from thirdaxis.convert.check import check_settings
 from thirdaxis.convert.lift import lift
 from thirdaxis.convert.settings import Override, base_setting, settings_by_name
 from thirdaxis.convert.stem import adapt_stem
 from thirdaxis.errors import UsageError
 from thirdaxis.fusion.base import Fusion
-
-
-@dataclass(frozen=True)
-class Conversion:
-    """What was done to a network; kept on it for `report`.
-
-    Attributes:
-        setting: how the network is lifted where nothing else is said.
-        parts: settings of the parts that differ from what encloses them, by module name.
-        stems: convolutions whose input channels were changed.
-        stem: the rule by which they were changed.
-        parameters_2d: number of parameters of the 2D network.
-    """
-
-    setting: Setting
-    parts: Mapping[str, Setting]
-    stems: tuple[str, ...]
-    stem: str
-    parameters_2d: int
 
 
 def convert(
@@ -82,14 +61,8 @@ def convert(
         raise UsageError("convert takes a 2D network; this one, or a part of it, is converted")
     base = base_setting(fusion, depth_stride, statistics)
     settings = settings_by_name(net, base, overrides or {})
-    adapted, stems = net, list[str]()
-    if in_channels is not None:
-        adapted = copy.deepcopy(net)
-        stems = adapt_stem(adapted, in_channels, stem)
     if example is not None:
         check_settings(net, example, settings).raise_if_failed()
-    lifted = lift(adapted, settings)
-    parts = {n: s for n, s in settings.items() if s != settings[n.rpartition(".")[0]]}
-    count = sum(p.numel() for p in net.parameters())
-    lifted._thirdaxis = Conversion(base, parts, tuple(stems), stem, count)
-    return lifted
+    lifted = copy.deepcopy(net)
+    stems = [] if in_channels is None else adapt_stem(lifted, in_channels, stem)
+    return lift(lifted, settings, stems={name: stem for name in stems})

@@ -8,7 +8,7 @@ from torch import nn
 
 from thirdaxis.convert.check import unlifted
 from thirdaxis.convert.entry import logged
-from thirdaxis.convert.network import Conversion
+from thirdaxis.convert.lift import Conversion
 from thirdaxis.convert.rules_conv import LIFTED, Executed
 from thirdaxis.errors import ThirdaxisError, UsageError
 
@@ -51,9 +51,9 @@ class Report:
         for name, setting in done.parts.items():
             depth = "strided" if setting.depth_stride else "kept"
             lines.append(f"  {name}: {setting.fusion}, depth {depth}, per {setting.statistics}")
-        if done.stems:
-            lines.append(f"stem:         {', '.join(done.stems)} adapted by {done.stem!r}")
-        lines.append(f"parameters:   {self.parameters:,} (2D: {done.parameters_2d:,})")
+        for name, rule in done.stems.items():
+            lines.append(f"stem:         {name} adapted by {rule!r}")
+        lines.append(f"parameters:   {self.parameters:,} (2D kernels: {done.parameters_2d:,})")
         volume = " x ".join(map(str, self.shape))
         if self.trouble:
             lines.append(f"not run on {volume}: {self.trouble}")

@@ -69,7 +69,7 @@ def unchanged(func, args, kwargs):
     return hide_like(func(*args, **kwargs), first_hidden(args, kwargs))
 
 
-@rule(*named(HANDED_THROUGH))
+@rule(*named(HANDED_THROUGH), torch.autograd.backward, torch.autograd.grad)
 def handed_through(func, args, kwargs):
     """Questions to a tensor whose answer has no dimensions."""
     return func(*args, **kwargs)
@@ -132,3 +132,4 @@ def attribute(func, args, kwargs):
 for _attribute in (getattr(torch.Tensor, _name) for _name in dir(torch.Tensor)):
     if isinstance(_attribute, property | GetSetDescriptorType):
         RULES[_attribute.__get__] = attribute
+        RULES[_attribute.__set__] = handed_through

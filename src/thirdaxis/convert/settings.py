@@ -39,9 +39,8 @@ def settings_by_name(
     names = [name for name, _ in net.named_modules()]
     for pattern in overrides:
         if not any(fnmatchcase(name, pattern) for name in names):
-            raise UsageError(
-                f"overrides: no module matches {pattern!r}{did_you_mean(pattern, names[1:20])}"
-            )
+            parts = [name for name, _ in net.named_children()]
+            raise UsageError(f"overrides: no module matches {pattern!r}{did_you_mean(pattern, parts)}")
     found = {"": base}
     for name in names[1:]:
         setting = found[name.rpartition(".")[0]]

@@ -63,12 +63,15 @@ def depth_padded(x: torch.Tensor, geometry: Geometry, taps: int) -> tuple[torch.
     """Makes room for ``taps`` along depth: the volume, padded if need be, and what is left to pad.
 
     The convolution can pad zeros by itself wherever the same number on both sides obeys the depth
-    rule; only elsewhere is the volume padded here, at the cost of a copy.
+    rule; only elsewhere is the volume padded here, at the cost of a copy. So is a thin volume under
+    a strided kernel: there oneDNN (seen in torch 2.15, kernel 7, stride 2, 5 to 7 slices) writes
+    out of bounds in the backward pass of an ordinary ``conv3d``.
     """
     depth, stride = x.shape[DEPTH], geometry.depth_stride
     left, right = geometry.depth_window(depth, taps)
     symmetric = (depth + 2 * left - geometry.span(taps)) // stride + 1
-    if geometry.pad_mode == "constant" and symmetric == strided(depth, stride):
+    thin = stride > 1 and depth <= geometry.span(taps)
+    if geometry.pad_mode == "constant" and symmetric == strided(depth, stride) and not thin:
         return x, left
     return pad_axis(x, DEPTH, left, right, geometry.pad_mode), 0
 

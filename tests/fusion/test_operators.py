@@ -1,0 +1,283 @@
+"""Every operator of the table against an independent answer: dense conv3d, per-slice conv2d."""
+
+import itertools
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+import thirdaxis
+from thirdaxis.fusion.acs import thirds
+from thirdaxis.fusion.base import Fusion, convolve_slices, convolve_volume
+from thirdaxis.fusion.table import FUSIONS
+
+TIGHT = dict(rtol=1e-9, atol=1e-10)
+
+
+@pytest.fixture(autouse=True)
+def double_precision():
+    torch.manual_seed(0)
+    torch.set_default_dtype(torch.float64)
+    yield
+    torch.set_default_dtype(torch.float32)
+
+
+def planes_of(channels: int, groups: int) -> list[str]:
+    """The plane of each output channel, written out."""
+    per_group = channels // groups
+    names = ["axial", "coronal", "sagittal"]
+    if groups >= 3:
+        sizes = [groups // 3 + (i < groups % 3) for i in range(3)]
+        return [n for n, k in zip(names, sizes, strict=True) for _ in range(k * per_group)]
+    sizes = [per_group // 3 + (i < per_group % 3) for i in range(3)]
+    return [n for n, k in zip(names, sizes, strict=True) for _ in range(k)] * groups
+
+
+def planted(kernel2d: torch.Tensor, plane: str, taps: slice) -> torch.Tensor:
+    """A K x K kernel set into K x K x K zeros, at ``taps`` of the axis that the plane leaves out."""
+    side = kernel2d.shape[-1]
+    dense = torch.zeros(*kernel2d.shape[:-2], side, side, side)
+    if plane == "axial":
+        dense[..., taps, :, :] = kernel2d.unsqueeze(-3)
+    elif plane == "coronal":
+        dense[..., :, taps, :] = kernel2d.unsqueeze(-2)
+    else:
+        dense[..., :, :, taps] = kernel2d.unsqueeze(-1)
+    return dense
+
+
+def dense_kernel(conv: nn.Conv2d, fusion: str) -> torch.Tensor:
+    """The K x K x K kernel whose ordinary convolution a lifted layer must equal."""
+    side = conv.kernel_size[0]
+    centre = slice(side // 2, side // 2 + 1)
+    if fusion == "i3d":
+        return torch.stack([conv.weight / side] * side, 2)
+    planes = ["axial"] * conv.out_channels
+    if fusion == "acs":
+        planes = planes_of(conv.out_channels, conv.groups)
+    return torch.stack(
+        [planted(w, p, centre) for w, p in zip(conv.weight, planes, strict=True)]
+    )
+
+
+def assert_equals_dense(lifted: nn.Module, conv: nn.Conv2d, fusion: str, x: torch.Tensor) -> None:
+    """A lifted convolution that pads by half its kernel equals the dense one in every voxel."""
+    dilation, side = conv.dilation[0], conv.kernel_size[0]
+    expected = F.conv3d(
+        x,
+        dense_kernel(conv, fusion),
+        conv.bias,
+        conv.stride[0],
+        dilation * (side - 1) // 2,
+        dilation,
+        conv.groups,
+    )
+    torch.testing.assert_close(lifted(x), expected, **TIGHT)
+
+
+CASES = list(itertools.product([1, 3, 5, 7], [1, 2, 3], [1, 2], [(8, 9, 10), (5, 12, 7)]))
+
+
+@pytest.mark.parametrize("fusion", FUSIONS)
+@pytest.mark.parametrize("groups", [(6, 7, 1), (4, 8, 2), (6, 12, 3), (5, 5, 5), (4, 8, 4)])
+def test_equals_the_dense_convolution_where_padding_is_half_the_kernel(fusion, groups):
+    into, out, count = groups
+    for side, stride, dilation, size in CASES:
+        half = dilation * (side - 1) // 2
+        conv = nn.Conv2d(into, out, side, stride, half, dilation, count)
+        lifted = thirdaxis.convert(conv, fusion)
+        assert_equals_dense(lifted, conv, fusion, torch.randn(2, into, *size))
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3, 4, 8])
+def test_acs_splits_any_number_of_channels(channels):
+    conv = nn.Conv2d(3, channels, 3, padding=1)
+    assert_equals_dense(thirdaxis.convert(conv, "acs"), conv, "acs", torch.randn(1, 3, 6, 7, 8))
+    runs = thirds(channels)
+    assert [r.stop - r.start for r in runs] == [-(-(channels - i) // 3) for i in range(3)]
+    assert [r.start for r in runs][1:] == [r.stop for r in runs][:-1]
+
+
+@pytest.mark.parametrize("mode", ["reflect", "replicate", "circular"])
+@pytest.mark.parametrize("fusion", FUSIONS)
+@pytest.mark.parametrize("stride", [1, 2])
+def test_padding_modes_equal_conv3d(mode, fusion, stride):
+    conv = nn.Conv2d(3, 7, 5, stride, 2, padding_mode=mode)
+    dense = nn.Conv3d(3, 7, 5, stride, 2, padding_mode=mode)
+    dense.weight.data, dense.bias.data = dense_kernel(conv, fusion).data, conv.bias.data
+    x = torch.randn(2, 3, 6, 8, 7)
+    torch.testing.assert_close(thirdaxis.convert(conv, fusion)(x), dense(x), **TIGHT)
+
+
+@pytest.mark.parametrize("mode", ["reflect", "circular"])
+def test_padding_modes_on_a_single_slice(mode):
+    conv = nn.Conv2d(1, 3, 3, padding=1, padding_mode=mode)
+    assert thirdaxis.convert(conv, "acs")(torch.randn(1, 1, 1, 6, 6)).shape == (1, 3, 1, 6, 6)
+
+
+@pytest.mark.parametrize("fusion", FUSIONS)
+@pytest.mark.parametrize("side", [2, 3, 4, 5])
+@pytest.mark.parametrize("dilation", [1, 2])
+def test_named_same_padding(fusion, side, dilation):
+    conv = nn.Conv2d(4, 6, side, padding="same", dilation=dilation)
+    total = dilation * (side - 1)
+    pads = [total // 2, total - total // 2]
+    x = torch.randn(1, 4, 7, 8, 9)
+    expected = F.conv3d(
+        F.pad(x, pads * 3), dense_kernel(conv, fusion), conv.bias, dilation=dilation
+    )
+    lifted = thirdaxis.convert(conv, fusion)(x)
+    if side % 2:
+        torch.testing.assert_close(lifted, expected, **TIGHT)
+    else:  # an even kernel has no centre: axial kernels read the slice itself
+        axial = [i for i, p in enumerate(planes_of(6, 1)) if fusion != "acs" or p == "axial"]
+        rest = [i for i in range(6) if i not in axial]
+        if fusion == "i3d":
+            axial, rest = [], list(range(6))
+        torch.testing.assert_close(lifted[:, rest], expected[:, rest], **TIGHT)
+        torch.testing.assert_close(lifted[:, axial], per_slice(conv, x)[:, axial], **TIGHT)
+
+
+def per_slice(conv: nn.Module, x: torch.Tensor, step: int = 1) -> torch.Tensor:
+    """The 2D layer on slices 0, step, 2 * step, ..."""
+    return torch.stack([conv(x[:, :, i]) for i in range(0, x.shape[2], step)], 2)
+
+
+@pytest.mark.parametrize("side,stride,padding", [(1, 2, 0), (2, 2, 0), (3, 1, 0), (3, 2, 0),
+                                                 (4, 2, 1), (4, 4, 0), (3, 1, 2), (7, 4, 2)])
+@pytest.mark.parametrize("depth", [1, 2, 5, 8])
+def test_the_depth_rule_written_out(side, stride, padding, depth):
+    """Other paddings and even kernels: ceil(D / s) slices, windows centred on what they stand for."""
+    conv = nn.Conv2d(2, 6, side, stride, padding)
+    x = torch.randn(1, 2, depth, 16, 17)
+    left = (side - 1) // 2 if 2 * padding == side - 1 else max(0, (side - stride) // 2)
+    slices = -(-depth // stride)
+    around = torch.zeros(1, 2, depth + 2 * side * stride, 16, 17)
+    around[:, :, side * stride : side * stride + depth] = x
+    for fusion in FUSIONS:
+        lifted = thirdaxis.convert(conv, fusion)(x)
+        assert lifted.shape[2] == slices
+        dense = dense_kernel(conv, fusion)
+        for i in range(slices):
+            start = side * stride + i * stride - left
+            window = around[:, :, start : start + side]
+            wide = F.conv3d(window, dense, conv.bias, (1, stride, stride), (0, padding, padding))
+            flat = conv(x[:, :, i * stride])
+            for channel, plane in enumerate(planes_of(6, 1)):
+                axial = fusion == "slicewise" or (fusion == "acs" and plane == "axial")
+                expected = flat[:, channel] if axial else wide[:, channel, 0]
+                torch.testing.assert_close(lifted[:, channel, i], expected, **TIGHT)
+
+
+@pytest.mark.parametrize("depth_stride", [True, False])
+@pytest.mark.parametrize("stride", [1, 2, 3])
+@pytest.mark.parametrize("groups", [1, 2, 4])
+def test_slicewise_is_conv2d_on_every_slice(depth_stride, stride, groups):
+    conv = nn.Conv2d(4, 8, 3, stride, 1, groups=groups)
+    x = torch.randn(2, 4, 7, 9, 8)
+    lifted = thirdaxis.convert(conv, "slicewise", depth_stride=depth_stride)
+    expected = per_slice(conv, x, stride if depth_stride else 1)
+    torch.testing.assert_close(lifted(x), expected, **TIGHT)
+
+
+@pytest.mark.parametrize("side", [3, 5, 7])
+def test_i3d_keeps_the_mean(side):
+    conv = nn.Conv2d(3, 4, side, padding=side // 2)
+    picture = torch.randn(1, 3, 10, 11)
+    out = thirdaxis.convert(conv, "i3d")(picture.unsqueeze(2).repeat(1, 1, 2 * side, 1, 1))
+    inner = out[:, :, side // 2 : -(side // 2)]
+    torch.testing.assert_close(inner, conv(picture).unsqueeze(2).expand_as(inner), **TIGHT)
+
+
+@pytest.mark.parametrize("fusion", FUSIONS)
+def test_a_constant_volume_gives_the_2d_response_inside(fusion):
+    net = nn.Sequential(nn.Conv2d(2, 5, 3, padding=1), nn.ReLU(), nn.Conv2d(5, 4, 5, padding=2))
+    inside = thirdaxis.convert(net, fusion)(torch.full((1, 2, 15, 15, 15), 0.7))[..., 7, 7, 7]
+    torch.testing.assert_close(inside, net(torch.full((1, 2, 15, 15), 0.7))[..., 7, 7], **TIGHT)
+
+
+UP = [(2, 2, 0, 0), (3, 2, 1, 1), (4, 2, 1, 0), (3, 1, 1, 0), (4, 4, 0, 0)]
+
+
+@pytest.mark.parametrize("side,stride,padding,extra", UP)
+@pytest.mark.parametrize("groups", [1, 2, 4])
+def test_acs_transposed_equals_the_dense_one(side, stride, padding, extra, groups):
+    """Dense kernel: the plane repeated over as many taps of the axis left out as the stride."""
+    conv = nn.ConvTranspose2d(4, 8, side, stride, padding, extra, groups)
+    x = torch.randn(2, 4, 3, 5, 4)
+    first = padding if 2 * padding == side - 1 else max(0, (side - stride) // 2)
+    planes = planes_of(8, groups)
+    kernel = torch.zeros(4, 8 // groups, side, side, side)
+    for i, (row, column) in enumerate((g, c) for g in range(groups) for c in range(8 // groups)):
+        rows = slice(row * 4 // groups, (row + 1) * 4 // groups)
+        taps = slice(first, first + stride)
+        kernel[rows, column] = planted(conv.weight[rows, column], planes[i], taps)
+    expected = F.conv_transpose3d(x, kernel, conv.bias, stride, padding, extra, groups)
+    torch.testing.assert_close(thirdaxis.convert(conv, "acs")(x), expected, **TIGHT)
+
+
+@pytest.mark.parametrize("side,stride,padding,extra", UP)
+@pytest.mark.parametrize("fusion", FUSIONS)
+def test_transposed_convolutions_of_identical_slices(side, stride, padding, extra, fusion):
+    conv = nn.ConvTranspose2d(3, 6, side, stride, padding, extra)
+    picture = torch.randn(1, 3, 5, 4)
+    out = thirdaxis.convert(conv, fusion)(picture.unsqueeze(2).repeat(1, 1, 6, 1, 1))
+    assert out.shape[2] == 6 * stride
+    flat = conv(picture)
+    assert out.shape[-2:] == flat.shape[-2:]
+    channels = [0, 1] if fusion == "acs" else list(range(6))
+    middle = out[:, channels, 3 * stride]
+    torch.testing.assert_close(middle, flat[:, channels], **TIGHT)
+
+
+@pytest.mark.parametrize("fusion", FUSIONS)
+@pytest.mark.parametrize("kernel", [(1, 7), (7, 1), (3, 5)])
+def test_non_square_kernels_stay_axial(fusion, kernel):
+    conv = nn.Conv2d(2, 6, kernel, padding=(kernel[0] // 2, kernel[1] // 2))
+    x = torch.randn(1, 2, 4, 9, 9)
+    torch.testing.assert_close(thirdaxis.convert(conv, fusion)(x), per_slice(conv, x), **TIGHT)
+    assert "not square" in str(thirdaxis.report(thirdaxis.convert(conv, "acs")))
+
+
+@pytest.mark.parametrize("fusion", FUSIONS)
+def test_gradients_reach_kernel_bias_and_input(fusion):
+    lifted = thirdaxis.convert(nn.Conv2d(2, 7, 3, 2, 1), fusion)
+    x = torch.randn(1, 2, 5, 6, 7, requires_grad=True)
+    assert torch.autograd.gradcheck(lambda v: lifted(v), (x,))
+    lifted(x).square().sum().backward()
+    assert all(p.grad.abs().min() > 0 for p in lifted.parameters())
+
+
+class UndividedI3D(Fusion):
+    """A wrong operator: repeated along depth, not divided."""
+
+    name = "undivided"
+
+    def convolve(self, x, weight, bias, geometry):
+        repeated = weight.unsqueeze(2).repeat(1, 1, weight.shape[-1], 1, 1)
+        return convolve_volume(x, repeated, bias, geometry)
+
+
+class LateSlices(Fusion):
+    """A wrong operator: every slice answers for its neighbour."""
+
+    name = "late"
+
+    def convolve(self, x, weight, bias, geometry):
+        return convolve_slices(x.roll(1, 2), weight, bias, geometry)
+
+
+# The planes in the order of the paper's text, not of its code, are a wrong operator too.
+TURNED = thirdaxis.ACS(planes=("sagittal", "coronal", "axial"))
+
+
+@pytest.mark.parametrize(
+    "wrong,name", [(TURNED, "acs"), (UndividedI3D(), "i3d"), (LateSlices(), "slicewise")]
+)
+def test_a_wrong_operator_is_caught(wrong, name):
+    conv = nn.Conv2d(3, 6, 3, padding=1)
+    with pytest.raises(AssertionError, match="not close"):
+        assert_equals_dense(
+            thirdaxis.convert(conv, wrong), conv, name, torch.randn(1, 3, 6, 7, 8)
+        )
