@@ -111,9 +111,9 @@ def slices_figure(outcome: Outcome) -> Figure:
     columns = list(outcome.example)
     figure = Figure(figsize=(2.2 * len(columns), 2.2 * SHOWN + 0.6), layout="constrained")
     axes = figure.subplots(SHOWN, len(columns), squeeze=False)
-    depth = outcome.example["image"].shape[0]
+    filled = (outcome.example["truth"] != len(CLASSES_3D) - 1).flatten(1).any(1).nonzero().flatten()
     for row, line in enumerate(axes):
-        at = round((row + 0.5) * depth / SHOWN)
+        at = int(filled[int((row + 0.5) * len(filled) / SHOWN)])
         for column, axis in zip(columns, line, strict=True):
             values = outcome.example[column][at].numpy()
             if column == "image":
