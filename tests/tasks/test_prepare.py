@@ -35,7 +35,7 @@ def test_median_spacing_of_turned_scans_and_anisotropy(data):
     assert plan_from(plan.plain()) == plan
     own = make_plan(settings_of(data), folder, folder.cases, no_watch)
     assert own.spacing is None
-    assert plan.patch == (16, 16, 16)
+    assert plan.patch == (16, 24, 24)
     given = make_plan(settings_of(data, spacing=[2, 1, 1]), folder, folder.cases, no_watch)
     assert given.spacing == (2, 1, 1) and given.anisotropy == 2
 
@@ -85,13 +85,17 @@ def test_a_case_without_labels_is_named(data):
 @pytest.mark.parametrize(
     ("size", "patch"),
     [
-        ((36, 50, 35), (32, 48, 32)),
-        ((3, 700, 90), (16, 128, 96)),
-        ((39, 41, 1e4), (32, 48, 128)),
+        ((36, 50, 35), (40, 56, 40)),
+        ((3, 700, 90), (8, 128, 96)),
+        ((40, 40.5, 1e4), (40, 48, 128)),
     ],
 )
 def test_a_patch_from_the_size_of_the_scans(size, patch):
     assert usual_patch(size) == patch
+
+
+def test_a_patch_that_whole_strides_divide():
+    assert usual_patch((36, 50, 35), 32) == (40, 64, 64)
 
 
 def test_a_told_patch_is_kept(data):

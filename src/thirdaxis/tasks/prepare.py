@@ -78,24 +78,30 @@ def make_plan(
     median = (round(d, 4), round(h, 4), round(w, 4))
     seen = median if settings.spacing == "median" else settings.spacing
     judged = seen or median
+    seen_size = (np.median(extents, axis=0) / judged).tolist()
+    # segmentation-models-pytorch refuses pictures that its strides do not divide.
+    whole_strides = settings.network.startswith("smp:")
     return Plan(
         labels=dict(folder.labels),
         channels=tuple(folder.modalities[index] for index in sorted(folder.modalities)),
         spacing=seen,
         anisotropy=max(judged) / min(judged),
-        patch=settings.patch or usual_patch((np.median(extents, axis=0) / judged).tolist()),
+        patch=settings.patch or usual_patch(seen_size, 32 if whole_strides else 8),
     )
 
 
-def usual_patch(size: Sequence[float]) -> tuple[int, int, int]:
-    """A patch for scans of a size: multiples of 16, at most `LARGEST_PATCH`.
+def usual_patch(size: Sequence[float], multiple: int = 8) -> tuple[int, int, int]:
+    """A patch that holds most scans of a size whole, at most `LARGEST_PATCH`.
+
+    A patch a little smaller than the scans would cost up to eight windows a scan.
 
     Args:
         size: (d, h, w) in voxels.
+        multiple: that height and width are rounded up to; depth is rounded up to a multiple of 8.
     """
     d, h, w = (
-        min(max(16 * round(length / 16), 16), most)
-        for length, most in zip(size, LARGEST_PATCH, strict=True)
+        min(step * math.ceil(length / step), most)
+        for length, step, most in zip(size, (8, multiple, multiple), LARGEST_PATCH, strict=True)
     )
     return d, h, w
 

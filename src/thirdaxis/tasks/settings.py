@@ -70,7 +70,7 @@ class SegmentSettings(BaseModel):
         window: lowest and highest HU of `intensity: window`.
         cache: folder for prepared volumes, memory-mapped; none keeps them in memory.
         patch: size of training patches and inference windows in voxels; none takes the median
-            size of the training scans in multiples of 16, at most 48×128×128.
+            size of the training scans, rounded up to multiples of 8, at most 48×128×128.
         patches_per_volume: patches an epoch takes from each training volume.
         foreground: share of the patches that are centred on foreground.
         augment: random left-right flips, small rotations and scalings, intensity changes.
