@@ -1,4 +1,4 @@
-"""Code that people write in a forward: every rule of the carrier against the 2D network by slice."""
+"""Code that people write in a forward: the carrier's rules against the 2D network by slice."""
 
 import pytest
 import torch
@@ -37,7 +37,8 @@ def written(x):
 
 def attended(x):
     n, c, h, w = x.shape
-    q, k, v = (x.flatten(2).transpose(1, 2).reshape(n, -1, 2, 4).transpose(1, 2) * i for i in (1, 2, 3))
+    heads = x.flatten(2).transpose(1, 2).reshape(n, -1, 2, 4).transpose(1, 2)
+    q, k, v = heads, heads * 2, heads * 3
     out = F.scaled_dot_product_attention(q, k, v)
     by_hand = ((q @ k.transpose(-2, -1)) * q.shape[-1] ** -0.5).softmax(-1) @ v
     return torch.cat([out, by_hand], 1)
@@ -58,7 +59,7 @@ KEEPING = {  # code that keeps slices apart
     "rows": lambda x: x + x.mean(-1, keepdim=True) + x.amax(2, keepdim=True),
     "softmax": lambda x: x.softmax(1) + F.log_softmax(x, dim=-1) + torch.cumsum(x, 2),
     "channel shuffle": shuffled,
-    "split": lambda x: torch.cat([b for b in reversed(x.chunk(4, 1))], 1)[:, 1:7],
+    "split": lambda x: torch.cat(x.chunk(4, 1)[::-1], 1)[:, 1:7],
     "split sizes": lambda x: torch.cat(torch.split(x, [3, 5], dim=1)[::-1], dim=1),
     "stack": lambda x: torch.stack([x, x * 2], dim=2).flatten(1, 2),
     "permute": lambda x: F.layer_norm(x.permute(0, 2, 3, 1), (8,)).permute(0, 3, 1, 2),
@@ -95,7 +96,9 @@ STRIDING = {  # code that goes down and comes back
     "tutorial u-net": tail_padded,
     "size": lambda x: F.interpolate(F.avg_pool2d(x, 3, 2), size=x.shape[-2:], mode="nearest"),
     "upsample": lambda x: nn.Upsample(x.shape[2:], mode="bilinear")(F.max_pool2d(x, 3, 2, 1)) + x,
-    "transposed": lambda x: F.conv_transpose2d(F.max_pool2d(x, 2), torch.ones(8, 8, 2, 2), None, 2) + x,
+    "transposed": lambda x: (
+        F.conv_transpose2d(F.max_pool2d(x, 2), torch.ones(8, 8, 2, 2), None, 2) + x
+    ),
     "shuffled up": lambda x: F.pixel_shuffle(F.avg_pool2d(x.repeat(1, 4, 1, 1), 2), 2) + x,
     "ceil mode": lambda x: F.max_pool2d(F.max_pool2d(x, 2, ceil_mode=True), 2, ceil_mode=True),
 }
@@ -186,7 +189,8 @@ def test_check_counts_and_judges():
     assert found.passed and found.conclusive and found.error < 1e-4
     assert (len(found.executed), found.lifted) == (2, 1)
     assert "2 1x5: stays 2D: the kernel is not square" in str(found)
-    silent = thirdaxis.check(nn.Sequential(nn.Conv2d(1, 1, 1), nn.Threshold(1e9, 1.0)), torch.ones(2, 1, 8, 8))
+    deaf = nn.Sequential(nn.Conv2d(1, 1, 1), nn.Threshold(1e9, 1.0))
+    silent = thirdaxis.check(deaf, torch.ones(2, 1, 8, 8))
     assert silent.passed and not silent.conclusive and "hardly reacts" in str(silent)
 
 

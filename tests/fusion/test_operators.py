@@ -35,7 +35,7 @@ def planes_of(channels: int, groups: int) -> list[str]:
 
 
 def planted(kernel2d: torch.Tensor, plane: str, taps: slice) -> torch.Tensor:
-    """A K x K kernel set into K x K x K zeros, at ``taps`` of the axis that the plane leaves out."""
+    """A K x K kernel in K x K x K zeros, at ``taps`` of the axis that the plane leaves out."""
     side = kernel2d.shape[-1]
     dense = torch.zeros(*kernel2d.shape[:-2], side, side, side)
     if plane == "axial":
@@ -56,9 +56,7 @@ def dense_kernel(conv: nn.Conv2d, fusion: str) -> torch.Tensor:
     planes = ["axial"] * conv.out_channels
     if fusion == "acs":
         planes = planes_of(conv.out_channels, conv.groups)
-    return torch.stack(
-        [planted(w, p, centre) for w, p in zip(conv.weight, planes, strict=True)]
-    )
+    return torch.stack([planted(w, p, centre) for w, p in zip(conv.weight, planes, strict=True)])
 
 
 def assert_equals_dense(lifted: nn.Module, conv: nn.Conv2d, fusion: str, x: torch.Tensor) -> None:
@@ -144,11 +142,13 @@ def per_slice(conv: nn.Module, x: torch.Tensor, step: int = 1) -> torch.Tensor:
     return torch.stack([conv(x[:, :, i]) for i in range(0, x.shape[2], step)], 2)
 
 
-@pytest.mark.parametrize("side,stride,padding", [(1, 2, 0), (2, 2, 0), (3, 1, 0), (3, 2, 0),
-                                                 (4, 2, 1), (4, 4, 0), (3, 1, 2), (7, 4, 2)])
+@pytest.mark.parametrize(
+    "side,stride,padding",
+    [(1, 2, 0), (2, 2, 0), (3, 1, 0), (3, 2, 0), (4, 2, 1), (4, 4, 0), (3, 1, 2), (7, 4, 2)],
+)
 @pytest.mark.parametrize("depth", [1, 2, 5, 8])
 def test_the_depth_rule_written_out(side, stride, padding, depth):
-    """Other paddings and even kernels: ceil(D / s) slices, windows centred on what they stand for."""
+    """Other paddings, even kernels: ceil(D / s) slices, windows centred on what they stand for."""
     conv = nn.Conv2d(2, 6, side, stride, padding)
     x = torch.randn(1, 2, depth, 16, 17)
     left = (side - 1) // 2 if 2 * padding == side - 1 else max(0, (side - stride) // 2)
@@ -278,6 +278,4 @@ TURNED = thirdaxis.ACS(planes=("sagittal", "coronal", "axial"))
 def test_a_wrong_operator_is_caught(wrong, name):
     conv = nn.Conv2d(3, 6, 3, padding=1)
     with pytest.raises(AssertionError, match="not close"):
-        assert_equals_dense(
-            thirdaxis.convert(conv, wrong), conv, name, torch.randn(1, 3, 6, 7, 8)
-        )
+        assert_equals_dense(thirdaxis.convert(conv, wrong), conv, name, torch.randn(1, 3, 6, 7, 8))

@@ -14,6 +14,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from types import FrameType
 from typing import Any
 
 import torch
@@ -65,11 +66,12 @@ class Hidden(torch.Tensor):
 
     setting: Setting
     call: Call
-    outer: Setting
     padded: tuple[str, tuple[int, int]] | None = None
 
     @classmethod
-    def __torch_function__(cls, func, types, args=(), kwargs=None):
+    def __torch_function__(
+        cls, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None
+    ) -> Any:
         """Sends a call of the program to its rule."""
         with plain():
             return RULES.get(func, slice_by_slice)(func, args, kwargs or {})
@@ -136,7 +138,7 @@ def slice_by_slice(func: Any, args: tuple, kwargs: dict) -> Any:
     inputs = list(hidden_in((args, kwargs)))
     tensors = [x.as_subclass(torch.Tensor) for x in inputs]
 
-    def on_slices(*slices):
+    def on_slices(*slices: torch.Tensor) -> Any:
         rest = iter(slices)
         return func(*_replaced(args, rest), **_replaced(kwargs, rest))
 
@@ -172,7 +174,8 @@ def failure(func: Any, inputs: list[Hidden], error: Exception) -> ConversionErro
 
 def where() -> str:
     """Name of the module whose forward is running, found on the stack."""
-    innermost, frame = None, sys._getframe(1)
+    innermost: torch.nn.Module | None = None
+    frame: FrameType | None = sys._getframe(1)
     while frame is not None:
         module = frame.f_locals.get("self")
         if isinstance(module, torch.nn.Module):

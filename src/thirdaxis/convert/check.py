@@ -12,7 +12,7 @@ from thirdaxis.convert.entry import logged, map_tensors
 from thirdaxis.convert.lift import lift, twin
 from thirdaxis.convert.rules_conv import LIFTED, NO_FUSION, Executed
 from thirdaxis.convert.settings import Override, base_setting, settings_by_name
-from thirdaxis.errors import UsageError
+from thirdaxis.errors import InputError, UsageError
 from thirdaxis.fusion.base import Fusion
 from thirdaxis.fusion.slicewise import Slicewise
 
@@ -109,6 +109,7 @@ def check(
 
     Raises:
         UsageError: the example is neither pictures nor volumes.
+        InputError: the 2D network cannot take such pictures.
         ConversionError: something in the network has no rule.
     """
     base = base_setting(fusion, depth_stride, statistics)
@@ -123,7 +124,13 @@ def check_settings(net: nn.Module, example: torch.Tensor, settings: Mapping[str,
         for name, setting in settings.items()
     }
     with torch.no_grad():
-        flat = _calibrated(net, pictures)
+        try:
+            flat = _calibrated(net, pictures)
+        except (RuntimeError, ValueError) as error:
+            raise InputError(
+                f"check: the 2D network itself cannot take pictures {tuple(pictures.shape)}: "
+                f"{str(error).splitlines()[0]}"
+            ) from error
         answer = tensors(flat(pictures))
         changed = tensors(flat(pictures.roll(1, 0) + 0.1 * torch.randn_like(pictures)))
         volume = pictures.unsqueeze(2).repeat(1, 1, depth, 1, 1)
@@ -173,7 +180,9 @@ def _calibrated(net: nn.Module, pictures: torch.Tensor) -> nn.Module:
     return net.eval()
 
 
-def _compare(answer, changed, same) -> tuple[float, float]:
+def _compare(
+    answer: list[torch.Tensor], changed: list[torch.Tensor], same: list[torch.Tensor]
+) -> tuple[float, float]:
     """(error as a share of the sensitivity, sensitivity as a share of the answer)."""
     if not answer or len(answer) != len(same):
         raise ConversionError(

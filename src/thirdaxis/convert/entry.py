@@ -8,6 +8,7 @@ from dataclasses import dataclass, fields, is_dataclass, replace
 from typing import Any
 
 import torch
+from torch import nn
 
 from thirdaxis.convert.carrier import Call, Hidden, Setting, hide, hide_volume
 from thirdaxis.convert.private import plain
@@ -33,7 +34,7 @@ class Enter:
 
     setting: Setting
 
-    def __call__(self, module, args, kwargs):
+    def __call__(self, module: nn.Module, args: tuple, kwargs: dict) -> tuple[tuple, dict]:
         """Hides the depth of every (N, C, D, H, W) tensor among the arguments."""
         call = Call(log=_log.get())
         seen: list[int] = []
@@ -60,7 +61,7 @@ class Enter:
 class Leave:
     """Forward hook of a converted network: what leaves the carrier is ordinary tensors again."""
 
-    def __call__(self, module, args, kwargs, output):
+    def __call__(self, module: nn.Module, args: tuple, kwargs: dict, output: Any) -> Any:
         """Reveals every tensor of the output; see `reveal`."""
         return map_tensors(output, reveal)
 
@@ -86,7 +87,7 @@ class EnterPart:
 
     setting: Setting
 
-    def __call__(self, module, args, kwargs):
+    def __call__(self, module: nn.Module, args: tuple, kwargs: dict) -> tuple[tuple, dict]:
         """Gives every carrier among the arguments this part's settings."""
 
         def enter(x: torch.Tensor) -> torch.Tensor:
@@ -101,7 +102,7 @@ class LeavePart:
 
     setting: Setting
 
-    def __call__(self, module, args, kwargs, output):
+    def __call__(self, module: nn.Module, args: tuple, kwargs: dict, output: Any) -> Any:
         """Gives every carrier of the output the settings of the enclosing part."""
         return map_tensors(output, lambda x: with_setting(x, self.setting))
 
@@ -125,7 +126,7 @@ def map_tensors(value: Any, function: Callable[[torch.Tensor], torch.Tensor]) ->
     if isinstance(value, tuple | list):
         return type(value)([map_tensors(part, function) for part in value])
     if isinstance(value, Mapping):
-        out = {} if type(value) is dict else copy.copy(value)
+        out: Any = {} if type(value) is dict else copy.copy(value)
         for key, part in value.items():
             out[key] = map_tensors(part, function)
         return out

@@ -1,7 +1,7 @@
 """Lifting a network once every module's setting is known: kernels stored, hooks hung."""
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from torch import nn
@@ -58,7 +58,7 @@ def lift(
     return net
 
 
-def _hang(module: nn.Module, enter, leave) -> None:
+def _hang(module: nn.Module, enter: Callable, leave: Callable) -> None:
     module.register_forward_pre_hook(enter, with_kwargs=True, prepend=True)
     module.register_forward_hook(leave, with_kwargs=True)
 

@@ -65,4 +65,4 @@ def convert(
         check_settings(net, example, settings).raise_if_failed()
     lifted = copy.deepcopy(net)
     stems = [] if in_channels is None else adapt_stem(lifted, in_channels, stem)
-    return lift(lifted, settings, stems={name: stem for name in stems})
+    return lift(lifted, settings, stems=dict.fromkeys(stems, stem))

@@ -19,7 +19,7 @@ def on_volume(func, args, kwargs):
     try:
         out = func(volume_of(x), *rest, **kwargs)
     except ValueError as error:
-        raise InputError(f"{str(error)}; give a larger volume or a larger batch") from error
+        raise InputError(f"{error!s}; give a larger volume or a larger batch") from error
     return hide_like(out.movedim(DEPTH, 0), x)
 
 

@@ -18,36 +18,37 @@ from thirdaxis.convert.carrier import (
 )
 
 UNARY = """
-    abs absolute acos acosh alpha_dropout angle arccos arccosh arcsin arcsinh arctan arctanh asin
-    asinh atan atanh bernoulli bfloat16 bitwise_not bool byte ceil celu char clone conj cos cosh cpu
-    cuda deg2rad detach digamma double dropout elu erf erfc erfinv exp exp2 expm1 fix float floor
-    frac gelu half hardshrink hardsigmoid hardswish hardtanh i0 imag int isfinite isinf isnan
-    isneginf isposinf leaky_relu lgamma log log10 log1p log2 logical_not logit logsigmoid long mish
-    nan_to_num neg negative positive pow rad2deg rand_like randn_like real reciprocal relu relu6 rrelu
-    round rsqrt selu sgn short sigmoid sign signbit silu sin sinc sinh softplus softshrink softsign
-    sqrt square tan tanh tanhshrink threshold to trunc type empty_like ones_like zeros_like full_like
-    zero_ fill_ normal_ uniform_ bernoulli_ requires_grad_ refine_names feature_alpha_dropout
-    layer_norm rms_norm linear clamp clamp_min clamp_max clip
+    abs absolute acos acosh alpha_dropout angle arccos arccosh arcsin arcsinh arctan arctanh
+    asin asinh atan atanh bernoulli bfloat16 bitwise_not bool byte ceil celu char clone conj cos
+    cosh cpu cuda deg2rad detach digamma double dropout elu erf erfc erfinv exp exp2 expm1 fix
+    float floor frac gelu half hardshrink hardsigmoid hardswish hardtanh i0 imag int isfinite
+    isinf isnan isneginf isposinf leaky_relu lgamma log log10 log1p log2 logical_not logit
+    logsigmoid long mish nan_to_num neg negative positive pow rad2deg rand_like randn_like real
+    reciprocal relu relu6 rrelu round rsqrt selu sgn short sigmoid sign signbit silu sin sinc
+    sinh softplus softshrink softsign sqrt square tan tanh tanhshrink threshold to trunc type
+    empty_like ones_like zeros_like full_like zero_ fill_ normal_ uniform_ bernoulli_
+    requires_grad_ refine_names feature_alpha_dropout layer_norm rms_norm linear clamp clamp_min
+    clamp_max clip
 """
 
 BROADCAST = """
-    add addcdiv addcmul atan2 arctan2 bitwise_and bitwise_or bitwise_xor copysign div divide eq equal
-    float_power floor_divide fmax fmin fmod ge greater greater_equal gt heaviside hypot isclose ldexp
-    le lerp less less_equal logaddexp logaddexp2 logical_and logical_or logical_xor lt masked_fill
-    maximum minimum mul multiply ne nextafter not_equal polar prelu remainder rsub sub subtract
-    true_divide type_as where xlogy copy_ binary_cross_entropy_with_logits
-    __add__ __radd__ __iadd__ __sub__ __rsub__ __isub__ __mul__ __rmul__ __imul__ __truediv__
-    __rtruediv__ __itruediv__ __floordiv__ __rfloordiv__ __mod__ __rmod__ __pow__ __rpow__ __ipow__
-    __neg__ __pos__ __abs__ __invert__ __and__ __rand__ __iand__ __or__ __ror__ __ior__ __xor__ __rxor__
-    __lt__ __le__ __gt__ __ge__ __eq__ __ne__
+    add addcdiv addcmul atan2 arctan2 bitwise_and bitwise_or bitwise_xor copysign div divide eq
+    equal float_power floor_divide fmax fmin fmod ge greater greater_equal gt heaviside hypot
+    isclose ldexp le lerp less less_equal logaddexp logaddexp2 logical_and logical_or
+    logical_xor lt masked_fill maximum minimum mul multiply ne nextafter not_equal polar prelu
+    remainder rsub sub subtract true_divide type_as where xlogy copy_
+    binary_cross_entropy_with_logits __add__ __radd__ __iadd__ __sub__ __rsub__ __isub__ __mul__
+    __rmul__ __imul__ __truediv__ __rtruediv__ __itruediv__ __floordiv__ __rfloordiv__ __mod__
+    __rmod__ __pow__ __rpow__ __ipow__ __neg__ __pos__ __abs__ __invert__ __and__ __rand__
+    __iand__ __or__ __ror__ __ior__ __xor__ __rxor__ __lt__ __le__ __gt__ __ge__ __eq__ __ne__
 """
 
 HANDED_THROUGH = """
     backward data_ptr element_size get_device has_names is_complex is_conj is_floating_point
     is_inference is_neg is_pinned is_same_size is_set_to is_shared is_signed register_hook
-    register_post_accumulate_grad_hook retain_grad storage_offset untyped_storage __hash__ __repr__
-    __format__ __reduce_ex__ __deepcopy__ __array__ __dir__ __bool__ __float__ __int__ item tolist
-    numpy result_type
+    register_post_accumulate_grad_hook retain_grad storage_offset untyped_storage __hash__
+    __repr__ __format__ __reduce_ex__ __deepcopy__ __array__ __dir__ __bool__ __float__ __int__
+    item tolist numpy result_type
 """
 
 

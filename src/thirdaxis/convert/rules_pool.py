@@ -1,7 +1,7 @@
 """Rules for pooling, local and global.
 
-Pools are separable: the 2D pool, then the pool along depth. Depth is pooled where it is strided, and
-by pools of stride 1 where the fusion operator mixes slices at all. Padding never counts into an
+Pools are separable: the 2D pool, then the pool along depth. Depth is pooled where it is strided,
+and by pools of stride 1 where the fusion operator mixes slices at all. Padding never counts into an
 average along depth, so identical slices give the 2D answer.
 """
 
@@ -120,14 +120,14 @@ def _check_plane(x: Hidden, kernel, stride, padding, dilation) -> None:
 
 @rule(F.adaptive_avg_pool2d)
 def adaptive_avg_pool2d(func, args, kwargs):
-    """``F.adaptive_avg_pool2d``: to one value it drops the hidden axis, else depth is pooled alike."""
+    """``F.adaptive_avg_pool2d``: to one value it drops the hidden axis, else pools depth alike."""
     return _adaptive(func, args, kwargs, F.adaptive_avg_pool2d, F.adaptive_avg_pool3d)
 
 
 @rule(F.adaptive_max_pool2d, F._adaptive_max_pool2d)
 def adaptive_max_pool2d(func, args, kwargs):
     """``F.adaptive_max_pool2d``, as the average."""
-    if kwargs.get("return_indices") or len(args) > 2 and args[2]:
+    if kwargs.get("return_indices") or (len(args) > 2 and args[2]):
         return slice_by_slice(func, args, kwargs)
     return _adaptive(func, args, kwargs, F.adaptive_max_pool2d, F.adaptive_max_pool3d)
 
@@ -161,9 +161,9 @@ def over_picture(func, args, kwargs):
     both = isinstance(dim, list | tuple) and len(dim) == 2 and isinstance(x, Hidden)
     if not both or x.dim() != 5 or x.setting.statistics == "slice":
         return reduction(func, args, kwargs)
-    return global_pool(x, func, dim, **dict(zip(["keepdim"], args[2:], strict=False)), **{
-        key: value for key, value in kwargs.items() if key != "dim"
-    })
+    rest = arguments(args[2:3], kwargs, "keepdim")
+    rest.pop("dim", None)
+    return global_pool(x, func, dim, **rest)
 
 
 def global_pool(x: Hidden, reduce, dims, keepdim: bool = False, **rest) -> torch.Tensor:

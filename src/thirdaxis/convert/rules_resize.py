@@ -21,7 +21,7 @@ def interpolate(func, args, kwargs):
         return slice_by_slice(func, args, kwargs)
     remember_depth(x)
     planes = F.interpolate(folded(x), **given)
-    depth = depth_at(x, tuple(planes.shape[-2:]))
+    depth = depth_at(x, (planes.shape[-2], planes.shape[-1]))
     volume = resize_depth(
         unfolded(planes, x), depth, given.get("mode", "nearest"), given.get("align_corners")
     )
@@ -79,7 +79,7 @@ def pixel_shuffle(func, args, kwargs):
     planes = func(*args, **kwargs)
     if x.dim() != 5:
         return hide_like(planes, x)
-    depth = depth_at(x, tuple(planes.shape[-2:]))
+    depth = depth_at(x, (planes.shape[-2], planes.shape[-1]))
     factor = -(-depth // x.shape[0])
     return hide_pooled(repeat_slices(planes.movedim(0, DEPTH), factor, depth), x)
 
@@ -88,5 +88,3 @@ def pixel_shuffle(func, args, kwargs):
 def pixel_unshuffle(func, args, kwargs):
     """``F.pixel_unshuffle``: slices stay, as channels take what the plane gives."""
     return hide_like(func(*args, **kwargs), args[0])
-
-

@@ -121,7 +121,10 @@ def iterate(func, args, kwargs):
     return iter(hide_like(args[0].unbind(1), args[0]))
 
 
-@rule(*(getattr(torch.Tensor, f"new_{kind}") for kind in ("zeros", "ones", "empty", "full", "tensor")))
+NEW = ("new_zeros", "new_ones", "new_empty", "new_full", "new_tensor")
+
+
+@rule(*(getattr(torch.Tensor, name) for name in NEW))
 def new(func, args, kwargs):
     """A fresh tensor of a given shape is a plain one."""
     return func(*args, **kwargs)
@@ -135,7 +138,7 @@ def sizes_from(args: tuple, kwargs: dict, keyword: str) -> list[int]:
 
 @rule(torch.reshape, torch.Tensor.reshape, torch.Tensor.view)
 def reshape(func, args, kwargs):
-    """Reshapes every slice. A view becomes a reshape: memory is not laid out as the program sees."""
+    """Reshapes every slice; a view too, for memory is not laid out as the program sees it."""
     x = args[0]
     if len(args) > 1 and isinstance(args[1], torch.dtype):
         return hide_like(x.view(args[1]), x)

@@ -40,7 +40,8 @@ def settings_by_name(
     for pattern in overrides:
         if not any(fnmatchcase(name, pattern) for name in names):
             parts = [name for name, _ in net.named_children()]
-            raise UsageError(f"overrides: no module matches {pattern!r}{did_you_mean(pattern, parts)}")
+            guess = did_you_mean(pattern, parts)
+            raise UsageError(f"overrides: no module matches {pattern!r}{guess}")
     found = {"": base}
     for name in names[1:]:
         setting = found[name.rpartition(".")[0]]

@@ -1,0 +1,48 @@
+"""`thirdaxis check`: does a 2D network convert right, proven by numbers?"""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def check(
+    network: Annotated[
+        str,
+        typer.Argument(
+            help="unet, torchvision:NAME, timm:NAME, smp:ARCHITECTURE/ENCODER or "
+            "package.module:factory."
+        ),
+    ],
+    fusion: Annotated[
+        str, typer.Option(help="How 2D convolutions look along depth: slicewise, i3d or acs.")
+    ] = "acs",
+    weights: Annotated[
+        str | None,
+        typer.Option(help="'library', or a .safetensors or .pth file; none is a random start."),
+    ] = None,
+    depth_stride: Annotated[
+        bool, typer.Option(help="Reduce depth wherever height and width are reduced.")
+    ] = True,
+    classes: Annotated[int, typer.Option(min=1, help="Outputs of the network.")] = 2,
+    depth: Annotated[int, typer.Option(min=1, help="Slices of the volume to check on.")] = 5,
+    side: Annotated[int, typer.Option(min=1, help="Its height and width.")] = 64,
+) -> None:
+    """Check that identical slices give the 2D answer, and count what is lifted."""
+    import torch
+
+    import thirdaxis
+    from thirdaxis.nets.build import build, natural_task
+
+    source = Path(weights) if weights not in (None, "library") else weights
+    built = build(network, classes=classes, weights=source, task=natural_task(network))  # type: ignore[arg-type]
+    torch.manual_seed(0)
+    channels = 3 if built.rgb else 1
+    found = thirdaxis.check(
+        built.net,
+        torch.randn(2, channels, depth, side, side),
+        fusion,
+        depth_stride=depth_stride,
+    )
+    typer.echo(found)
+    found.raise_if_failed()
