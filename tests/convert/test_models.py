@@ -26,7 +26,7 @@ NETWORKS = [
     *(f"timm/{name}" for name in TIMM),
     *(f"smp/{name}" for name in SMP),
 ]
-SIDE = {"torchvision/inception_v3": 144, "torchvision/alexnet": 96}
+SIDE = {"torchvision/inception_v3": 299, "torchvision/alexnet": 96}
 
 
 def build(name: str) -> nn.Module:
