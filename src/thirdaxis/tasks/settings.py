@@ -117,10 +117,10 @@ class SegmentSettings(BaseModel):
     patches_per_volume: int = Field(2, ge=1)
     foreground: float = Field(0.67, gt=0, lt=1)
     augment: bool = True
-    batch: int = Field(4, ge=1)
+    batch: int = Field(2, ge=1)
     epochs: int = Field(50, ge=1)
     epoch_steps: int | None = Field(None, ge=1)
-    learning_rate: float = Field(1e-3, gt=0)
+    learning_rate: float = Field(3e-3, gt=0)
     optimiser: Literal["adamw", "sgd"] = "adamw"
     weight_decay: float = Field(1e-4, ge=0)
     schedule: Literal["poly", "cosine", "constant"] = "poly"
