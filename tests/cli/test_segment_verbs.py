@@ -239,3 +239,19 @@ def test_a_full_disk_is_one_line_and_keeps_what_was_whole(
     # With room again, the run goes on.
     assert run(["train", "-o", str(out), "--resume"]) == 0
     assert (out / "metrics.json").exists()
+
+
+def test_ctrl_c_tells_how_to_go_on(tmp_path, make_phantoms, monkeypatch, capsys):
+    from thirdaxis.tasks import segment
+
+    def stopped(settings, out, display):
+        out.mkdir()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(segment, "train", stopped)
+    data = make_phantoms(tmp_path / "data", 6)
+    assert run(["train", str(data), "-o", str(tmp_path / "run")]) == 130
+    told = capsys.readouterr().err
+    assert told == (
+        f"error: interrupted; go on with: thirdaxis train --resume --out {tmp_path / 'run'}\n"
+    )

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from thirdaxis.cli.display import say, watched
+from thirdaxis.cli.faults import show
 from thirdaxis.errors import UsageError
 
 
@@ -99,11 +100,17 @@ def train(
     display = segment.Display(say=say, watch=watched, bar=sys.stdout.isatty())
     if resume:
         _refuse_changes(out, told)
-        segment.resume(out, display)
-        return
-    if "data" not in told:
+    elif "data" not in told:
         raise UsageError("no data folder; name it, as in: thirdaxis train DATA --out run")
-    segment.train(segment.make_settings(told, "settings"), out, display)
+    try:
+        if resume:
+            segment.resume(out, display)
+        else:
+            segment.train(segment.make_settings(told, "settings"), out, display)
+    except KeyboardInterrupt:
+        hint = f"; go on with: thirdaxis train --resume --out {out}" if out.exists() else ""
+        show(f"interrupted{hint}")
+        raise typer.Exit(130) from None
 
 
 def _refuse_changes(out: Path, told: dict[str, Any]) -> None:
