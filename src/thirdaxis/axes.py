@@ -8,7 +8,8 @@ slices to ``ceil(D / s)``, so that parallel branches of a network agree. Output 
 the window that starts at slice ``i * s - left``; slices outside the volume are zeros (or what the
 layer's padding mode says). ``left`` is half the kernel where the layer pads its plane by half the
 kernel, so that the result equals the ordinary 3D convolution; elsewhere the window is centred on
-the ``s`` slices that the output slice stands for: ``max(0, (span - s) // 2)``.
+the ``s`` slices that the output slice stands for: ``max(0, (span - s) // 2)``. A kernel of one tap
+along depth reads slice ``i * s``.
 """
 
 from collections.abc import Sequence
