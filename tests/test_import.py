@@ -48,3 +48,10 @@ def test_the_command_line_loads_no_trainer_before_a_verb_runs(tmp_path: Path) ->
     assert "typer" in loaded
     assert not loaded & heavy
     assert said == ""
+
+
+def test_the_command_names_what_an_install_without_extras_lacks():
+    program = "import sys; sys.modules['typer'] = None; import thirdaxis.__main__ as m; m.main()"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.returncode == 1 and done.stdout == ""
+    assert done.stderr.count("\n") == 1 and "thirdaxis[scans]" in done.stderr

@@ -1,6 +1,7 @@
 """A converted network is an ordinary module: what the caller had is kept, nothing of it changed."""
 
 import copy
+import inspect
 import io
 import pickle
 import threading
@@ -124,7 +125,11 @@ class Checkpointed(nn.Module):
         return self.head(checkpoint(self.block, x, use_reentrant=self.reentrant))
 
 
-@pytest.mark.parametrize("reentrant", [False, True])
+# The reentrant variant asks tensors in `autograd.backward`, which old torches do not let one answer.
+ANSWERABLE = "has_torch_function" in inspect.getsource(torch.autograd.backward)
+
+
+@pytest.mark.parametrize("reentrant", [False, True] if ANSWERABLE else [False])
 @pytest.mark.parametrize("overrides", [{}, {"block.0": "i3d"}])
 def test_gradient_checkpointing(reentrant, overrides):
     torch.manual_seed(0)
