@@ -125,7 +125,7 @@ class Checkpointed(nn.Module):
         return self.head(checkpoint(self.block, x, use_reentrant=self.reentrant))
 
 
-# The reentrant variant asks tensors in `autograd.backward`, which old torches do not let one answer.
+# The reentrant variant goes through `autograd.backward`, which in old torches asks no subclass.
 ANSWERABLE = "has_torch_function" in inspect.getsource(torch.autograd.backward)
 
 

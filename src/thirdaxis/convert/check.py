@@ -60,8 +60,8 @@ class Check:
         if not self.passed:
             raise ConversionError(
                 f"self-check failed: under slicewise, identical slices differ from the 2D answer "
-                f"by {self.error:.1e} of its sensitivity (at most {self.tolerance:.0e} is rounding); an "
-                "operation of the network has a wrong rule: please report the network"
+                f"by {self.error:.1e} of its sensitivity (at most {self.tolerance:.0e} is rounding); "
+                "an operation of the network has a wrong rule: please report the network"
             )
 
     def __str__(self) -> str:
