@@ -1,0 +1,107 @@
+"""Hippocampus MRI: what 2D weights and each fusion operator are worth, few scans or many.
+
+Trains `torchvision:mobilenet_v2` as a U-Net's encoder on the Decathlon's Task04 for so many steps,
+once a cell of the table, and writes Dice and HD95 on the held-out patients. Finished cells
+are kept, so that it can be stopped and started again.
+
+    python benchmarks/hippocampus.py DATA WEIGHTS --runs runs/ --steps 300 --workers 2
+"""
+
+import argparse
+import itertools
+import json
+import os
+import platform
+import shlex
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from datetime import date
+from pathlib import Path
+
+FUSIONS = ("slicewise", "i3d", "acs")
+FRACTIONS = (0.1, 1.0)
+STARTS = ("imagenet", "random")
+RESULTS = Path(__file__).parent / "results"
+
+
+def train(cell: tuple[float, str, str], told: argparse.Namespace) -> None:
+    """Trains one cell in a process of one thread, unless it is done."""
+    fraction, start, fusion = cell
+    run = told.runs / f"{fusion}-{start}-{fraction}"
+    if (run / "metrics.json").exists():
+        return
+    words = ["train", "--out", str(run)]
+    if run.exists():
+        words.append("--resume")
+    else:
+        words += [str(told.data), "--network", "torchvision:mobilenet_v2", "--fusion", fusion]
+        words += ["--weights", str(told.weights)] if start == "imagenet" else []
+        words += ["--epochs", "1", "--set", f"epoch_steps={told.steps}", "--set", "accelerator=cpu"]
+        words += ["--set", f"fold={told.fold}", "--set", f"fraction={fraction}"]
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+    with (told.runs / f"{run.name}.log").open("w") as log:
+        command = [sys.executable, "-m", "thirdaxis", *words]
+        subprocess.run(command, check=True, env=environment, stdout=log, stderr=log)
+
+
+def row(cell: tuple[float, str, str], runs: Path) -> str:
+    """One line of the table."""
+    fraction, start, fusion = cell
+    told = json.loads((runs / f"{fusion}-{start}-{fraction}" / "metrics.json").read_text())
+    parts = [told["scores"][name]["dice_mean"] for name in ("Anterior", "Posterior", "mean")]
+    mean = told["scores"]["mean"]
+    numbers = " | ".join(f"{part:.3f}" for part in parts)
+    cases, overall = told["training_cases"], mean["dice_global"]
+    return (
+        f"| {fusion} | {start} | {cases} | {numbers} | {overall:.3f} | "
+        f"{mean['hd95_mm_mean']:.2f} | {told['seconds'] / 60:.1f} |"
+    )
+
+
+def main() -> None:
+    """Trains what is missing and writes the table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("data", type=Path)
+    parser.add_argument("weights", type=Path)
+    parser.add_argument("--runs", type=Path, required=True)
+    parser.add_argument("--steps", type=int, default=300)
+    parser.add_argument("--fold", type=int, default=1)
+    parser.add_argument("--workers", type=int, default=2)
+    told = parser.parse_args()
+    told.runs.mkdir(parents=True, exist_ok=True)
+    cells = list(itertools.product(FRACTIONS, STARTS, FUSIONS))
+    with ThreadPoolExecutor(told.workers) as pool:
+        list(pool.map(lambda cell: train(cell, told), cells))
+
+    versions = json.loads((told.runs / "acs-imagenet-1.0" / "versions.json").read_text())
+    held_out = json.loads((told.runs / "acs-imagenet-1.0" / "metrics.json").read_text())
+    command = ["python", "benchmarks/hippocampus.py", told.data.name, told.weights.name, "--runs"]
+    command += ["runs", "--steps", str(told.steps), "--fold", str(told.fold)]
+    lines = [
+        f"# Hippocampus, {date.today()}",
+        "",
+        f"`{shlex.join(command)} --workers {told.workers}`",
+        "",
+        f"Python {versions['python']}, torch {versions['torch']}, MONAI {versions['monai']}, "
+        f"Lightning {versions['lightning']}; {platform.machine()}, one thread a run, "
+        f"{os.cpu_count()} cores shared by {told.workers} runs.",
+        "",
+        f"`torchvision:mobilenet_v2` as a U-Net's encoder, {told.steps} steps of 2 patches, fold "
+        f"{told.fold} of 5, {held_out['held_out_cases']} held-out patients, one seed. Dice and "
+        "HD95 are means over patients on the scans' own grid.",
+        "",
+        "| fusion | start | training scans | Dice anterior | Dice posterior | Dice mean | "
+        "Dice over all voxels | HD95 mm | minutes |",
+        "|---|---|---|---|---|---|---|---|---|",
+        *(row(cell, told.runs) for cell in cells),
+        "",
+    ]
+    RESULTS.mkdir(exist_ok=True)
+    target = RESULTS / f"{date.today()}-hippocampus.md"
+    target.write_text("\n".join(lines))
+    print(target.read_text())
+
+
+if __name__ == "__main__":
+    main()
