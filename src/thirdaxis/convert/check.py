@@ -59,9 +59,10 @@ class Check:
         """Raises ConversionError where the conversion cannot be trusted."""
         if not self.passed:
             raise ConversionError(
-                f"self-check failed: under slicewise, identical slices miss the 2D answer by "
-                f"{self.error:.1e} of its sensitivity (at most {self.tolerance:.0e} is rounding); an "
-                "operation of the network has a wrong rule: please report the network"
+                "self-check failed: under slicewise, identical slices miss the 2D answer by "
+                f"{self.error:.1e} of its sensitivity, more than the {self.tolerance:.0e} that "
+                "rounding explains; an operation of the network has a wrong rule: please report "
+                "the network"
             )
 
     def __str__(self) -> str:
