@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from thirdaxis.data.shapes import (
     CLASSES_2D,
     CLASSES_3D,
+    CubesAndBalls,
     Shapes2D,
     Shapes3D,
     ball,
@@ -125,7 +126,7 @@ def test_classes_are_drawn_evenly(draw, count):
 
 
 @pytest.mark.parametrize(
-    ("make", "rank", "objects"), [(Shapes2D, 2, 3), (Shapes3D, 3, 4)], ids=["2d", "3d"]
+    ("make", "rank", "objects"), [(Shapes2D, 2, 3), (Shapes3D, 3, 4), (CubesAndBalls, 3, 4)]
 )
 @settings(max_examples=15, deadline=None)
 @given(seed=st.integers(0, 2**64), index=st.integers(0, 50))

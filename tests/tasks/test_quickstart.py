@@ -8,14 +8,14 @@ import pytest
 import torch
 
 import thirdaxis
-from thirdaxis.data.shapes import CLASSES_3D, Shapes2D, Shapes3D
+from thirdaxis.data.shapes import CUBES_AND_BALLS, CubesAndBalls, Shapes2D
 from thirdaxis.nets.unet import UNet
 from thirdaxis.tasks.quickstart import (
     STARTS,
     Budget,
     Outcome,
     batches,
-    convert_for_solids,
+    converted,
     mean,
     pretrain,
     run,
@@ -85,13 +85,12 @@ def test_batches_hold_every_item_once_in_an_order_of_their_own():
     assert torch.equal(torch.cat(mixed).sum((1, 2, 3)).sort()[0], plain.sum((1, 2, 3)).sort()[0])
 
 
-def test_all_but_the_last_layer_is_handed_over():
+def test_the_network_is_handed_over_whole():
     torch.manual_seed(5)
     net2d = UNet(1, 3)
-    pretrained, random = convert_for_solids(net2d, 0), convert_for_solids(None, 0)
+    pretrained, random = converted(net2d, 0), converted(None, 0)
     for name, value in pretrained.state_dict().items():
-        origin = random if name.startswith("head.") else net2d
-        assert torch.equal(value, origin.state_dict()[name])
+        assert torch.equal(value, net2d.state_dict()[name])
     assert not torch.equal(pretrained.enc1[0].weight, random.enc1[0].weight)
     assert "acs" in str(thirdaxis.report(pretrained)).lower()
 
@@ -100,7 +99,7 @@ def test_all_but_the_last_layer_is_handed_over():
 def outcome():
     said = []
     found = run(3, TINY, said.append)
-    assert len(said) == 3 + TINY.epochs_2d + 2 * TINY.epochs_3d
+    assert len(said) == 3 + TINY.epochs_2d + 2 * (TINY.epochs_3d + 1)
     return found
 
 
@@ -108,9 +107,9 @@ def test_the_run_is_complete_and_repeats_itself(outcome):
     assert len(outcome.dice_2d) == 2
     assert set(outcome.curves) == set(outcome.any_solid) == set(STARTS)
     for start in STARTS:
-        assert len(outcome.curves[start]) == len(outcome.any_solid[start]) == 2
+        assert len(outcome.curves[start]) == len(outcome.any_solid[start]) == 3
         finals = outcome.per_class[start]
-        assert tuple(finals) == CLASSES_3D[:-1]
+        assert tuple(finals) == CUBES_AND_BALLS[:-1]
         assert np.nanmean(list(finals.values())) == pytest.approx(outcome.curves[start][-1])
         assert outcome.example[start].shape == (48, 48, 48)
     again = run(3, TINY, lambda _: None)
@@ -123,18 +122,18 @@ def test_the_run_is_complete_and_repeats_itself(outcome):
 
 def test_training_and_test_data_are_apart(outcome):
     test_image = outcome.example["image"]
-    training = [Shapes3D(TINY.volumes, 3002)[i][0][0] for i in range(TINY.volumes)]
+    training = [CubesAndBalls(TINY.volumes, 3002)[i][0][0] for i in range(TINY.volumes)]
     assert not any(torch.equal(test_image, image) for image in training)
 
 
 def test_a_class_never_seen_is_told_as_such(outcome, tmp_path):
     unseen = dataclasses.replace(
-        outcome, per_class={start: {"cone": math.nan, "ball": 0.5} for start in STARTS}
+        outcome, per_class={start: {"cube": math.nan, "ball": 0.5} for start in STARTS}
     )
     page = write_report(unseen, tmp_path).read_text()
     assert "<td>–</td>" in page and "nan" not in page
     assert json.loads((tmp_path / "results.json").read_text())["per_class"]["random"] == {
-        "cone": None,
+        "cube": None,
         "ball": 0.5,
     }
     assert mean({0: math.nan, 1: 0.5, 2: 0.25}) == 0.375
@@ -145,7 +144,7 @@ def test_the_page_shows_what_was_found(outcome, tmp_path):
     results = json.loads((tmp_path / "results.json").read_text())
     np.testing.assert_equal(results["curves"], outcome.curves)
     assert f"{outcome.any_solid['pretrained'][-1]:.3f}" in page
-    assert all(f"<td>{name}</td>" in page for name in CLASSES_3D[:-1])
+    assert all(f"<td>{name}</td>" in page for name in CUBES_AND_BALLS[:-1])
     for picture in re.findall(r'src="([^"]+)"', page):
         assert (tmp_path / picture).read_bytes().startswith(b"\x89PNG")
     assert sorted(p.name for p in tmp_path.iterdir()) == [

@@ -24,7 +24,7 @@ def quickstart(
     report = write_report(outcome, out)
     finals = {start: curve[-1] for start, curve in outcome.curves.items()}
     say(
-        f"mean Dice of the five solids: pretrained {finals['pretrained']:.3f}, "
+        f"mean Dice of cubes and balls: pretrained {finals['pretrained']:.3f}, "
         f"random {finals['random']:.3f}, after {outcome.seconds:.0f} s"
     )
     say(f"report: {report}")

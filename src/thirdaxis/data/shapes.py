@@ -19,6 +19,7 @@ Mask = NDArray[np.bool_]
 
 CLASSES_2D = ("square", "circle", "background")
 CLASSES_3D = ("cone", "pyramid", "cube", "cylinder", "ball", "background")
+CUBES_AND_BALLS = ("cube", "ball", "background")
 SIDE = 48
 CELL = 24
 SMALLEST, LARGEST = 5, 24
@@ -117,6 +118,17 @@ def random_shape_3d(rng: np.random.Generator) -> tuple[int, Mask]:
             return label, ball(base)
 
 
+def random_cube_or_ball(rng: np.random.Generator) -> tuple[int, Mask]:
+    """A cube or a ball of 5 to 24 voxels.
+
+    Returns:
+        Its index in `CUBES_AND_BALLS` and its mask.
+    """
+    label = int(rng.integers(2))
+    size = int(rng.integers(SMALLEST, LARGEST + 1))
+    return label, cube(size) if label == 0 else ball(size)
+
+
 def place(
     rng: np.random.Generator,
     rank: int,
@@ -205,3 +217,21 @@ class Shapes3D(_Shapes):
 
     rank, objects, classes = 3, 4, CLASSES_3D
     shape = staticmethod(random_shape_3d)
+
+
+class CubesAndBalls(_Shapes):
+    """Four cubes and balls in four octants, classes in the order of the 2D squares and circles.
+
+    As `Shapes3D`, but with the two solids whose middle slices are the shapes of `Shapes2D`, so
+    that a network for those fits whole, its last layer included.
+
+    Args:
+        n: number of items.
+        seed: another seed is another set, e.g. for testing.
+
+    Items are ``(image, labels)``: float32 ``(1, 48, 48, 48)`` and int64 ``(48, 48, 48)`` with the
+    classes of `CUBES_AND_BALLS`, background last.
+    """
+
+    rank, objects, classes = 3, 4, CUBES_AND_BALLS
+    shape = staticmethod(random_cube_or_ball)
