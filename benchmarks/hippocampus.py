@@ -18,6 +18,7 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 FUSIONS = ("slicewise", "i3d", "acs")
 FRACTIONS = (0.1, 1.0)
@@ -45,10 +46,17 @@ def train(cell: tuple[float, str, str], told: argparse.Namespace) -> None:
         subprocess.run(command, check=True, env=environment, stdout=log, stderr=log)
 
 
+def read(path: Path) -> dict[str, Any]:
+    """A file of numbers that a run left."""
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
 def row(cell: tuple[float, str, str], runs: Path) -> str:
     """One line of the table."""
     fraction, start, fusion = cell
-    told = json.loads((runs / f"{fusion}-{start}-{fraction}" / "metrics.json").read_text())
+    told = json.loads(
+        (runs / f"{fusion}-{start}-{fraction}" / "metrics.json").read_text(encoding="utf-8")
+    )
     parts = [told["scores"][name]["dice_mean"] for name in ("Anterior", "Posterior", "mean")]
     mean = told["scores"]["mean"]
     numbers = " | ".join(f"{part:.3f}" for part in parts)
@@ -74,8 +82,12 @@ def main() -> None:
     with ThreadPoolExecutor(told.workers) as pool:
         list(pool.map(lambda cell: train(cell, told), cells))
 
-    versions = json.loads((told.runs / "acs-imagenet-1.0" / "versions.json").read_text())
-    held_out = json.loads((told.runs / "acs-imagenet-1.0" / "metrics.json").read_text())
+    versions = json.loads(
+        (told.runs / "acs-imagenet-1.0" / "versions.json").read_text(encoding="utf-8")
+    )
+    held_out = json.loads(
+        (told.runs / "acs-imagenet-1.0" / "metrics.json").read_text(encoding="utf-8")
+    )
     command = ["python", "benchmarks/hippocampus.py", told.data.name, told.weights.name, "--runs"]
     command += ["runs", "--steps", str(told.steps), "--fold", str(told.fold)]
     lines = [
@@ -99,8 +111,8 @@ def main() -> None:
     ]
     RESULTS.mkdir(exist_ok=True)
     target = RESULTS / f"{date.today()}-hippocampus.md"
-    target.write_text("\n".join(lines))
-    print(target.read_text())
+    target.write_text("\n".join(lines), encoding="utf-8")
+    print(target.read_text(encoding="utf-8"))
 
 
 if __name__ == "__main__":

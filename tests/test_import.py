@@ -24,7 +24,7 @@ def run(statement: str, path: Path) -> tuple[set[str], str]:
         timeout=300,
     )
     assert done.returncode == 0, done.stderr
-    return set(json.loads(path.read_text())), done.stdout + done.stderr
+    return set(json.loads(path.read_text(encoding="utf-8"))), done.stdout + done.stderr
 
 
 def test_import_loads_torch_alone_and_prints_nothing(tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ def test_every_option_reaches_the_network(tmp_path, capsys):
     out = tmp_path / "net3d"
     words = "--fusion i3d --no-depth-stride --in-channels 1 --stem mean --classes 4 --task segment"
     assert run(["convert", "torchvision:squeezenet1_1", "-o", str(out), *words.split()]) == 0
-    recipe = json.loads((out / "network.json").read_text())
+    recipe = json.loads((out / "network.json").read_text(encoding="utf-8"))
     assert recipe["fusion"]["name"] == "i3d" and recipe["depth_stride"] is False
     assert (recipe["in_channels"], recipe["stem"]) == (1, "mean")
     with torch.no_grad():

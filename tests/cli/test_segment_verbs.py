@@ -42,7 +42,7 @@ def test_train_predict_evaluate(tmp_path, make_phantoms, phantom_settings, capsy
     told = capsys.readouterr()
     assert told.out.startswith("epoch 1/1  loss ") and told.out.count("\n") == 2
     assert "Warning" not in told.err
-    resolved = yaml.safe_load((out / "settings.yaml").read_text())
+    resolved = yaml.safe_load((out / "settings.yaml").read_text(encoding="utf-8"))
     assert resolved["epochs"] == 1 and resolved["learning_rate"] == 0.002
     assert resolved["depth_stride"] is False and resolved["folds"] == 3
 
@@ -52,7 +52,7 @@ def test_train_predict_evaluate(tmp_path, make_phantoms, phantom_settings, capsy
     assert run(["evaluate", str(found), str(data), "-o", str(tmp_path / "scores")]) == 0
     table = capsys.readouterr().out
     assert "6 cases" in table and "bright" in table and "HD95" in table
-    scores = json.loads((tmp_path / "scores" / "scores.json").read_text())
+    scores = json.loads((tmp_path / "scores" / "scores.json").read_text(encoding="utf-8"))
     assert f"{scores['summary']['mean']['dice_mean']:.4f}" in table
 
 

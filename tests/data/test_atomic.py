@@ -28,7 +28,7 @@ def test_a_failure_leaves_the_old_file_and_nothing_else(tmp_path, fault):
 
     with pytest.raises(fault):
         fail()
-    assert target.read_text() == "old"
+    assert target.read_text(encoding="utf-8") == "old"
     assert list(tmp_path.iterdir()) == [target]
 
 

@@ -51,7 +51,7 @@ def test_a_saved_network_comes_back_the_same(tmp_path, kind):
     assert expected.shape == (1, *size)
     assert {p.name for p in folder.iterdir()} == {RECIPE_FILE, WEIGHTS_FILE}
     assert load_file(folder / WEIGHTS_FILE).keys() == net.state_dict().keys()
-    written = json.loads((folder / RECIPE_FILE).read_text())
+    written = json.loads((folder / RECIPE_FILE).read_text(encoding="utf-8"))
     assert written["versions"]["torch"] == torch.__version__
     assert written["name"] == recipe["name"]
     assert [p.name for p in folder.parent.iterdir()] == ["net3d"]
@@ -91,7 +91,7 @@ def test_only_own_folders_are_written_over(tmp_path):
     assert [p.name for p in folder.iterdir()] == ["thesis.txt"]
     save_converted(folder, recipe, net, overwrite=True)
     save_converted(folder, other, build_converted(other)[0])
-    assert (folder / "thesis.txt").read_text() == "years of work"
+    assert (folder / "thesis.txt").read_text(encoding="utf-8") == "years of work"
     assert load_converted(folder).head.out_channels == 3
     with pytest.raises(UsageError, match="is a file"):
         save_converted(folder / "thesis.txt", recipe, net)
@@ -116,7 +116,7 @@ def test_folders_that_are_none_of_ours(tmp_path):
     with pytest.raises(InputError, match=r"network\.json is missing"):
         load_converted(folder)
     save_converted(folder, recipe, build_converted(recipe)[0])
-    good = (folder / RECIPE_FILE).read_text()
+    good = (folder / RECIPE_FILE).read_text(encoding="utf-8")
 
     (folder / RECIPE_FILE).write_text("{")
     with pytest.raises(InputError, match="not readable as JSON"):

@@ -130,9 +130,11 @@ def test_a_class_never_seen_is_told_as_such(outcome, tmp_path):
     unseen = dataclasses.replace(
         outcome, per_class={start: {"cube": math.nan, "ball": 0.5} for start in STARTS}
     )
-    page = write_report(unseen, tmp_path).read_text()
+    page = write_report(unseen, tmp_path).read_text(encoding="utf-8")
     assert "<td>–</td>" in page and "nan" not in page
-    assert json.loads((tmp_path / "results.json").read_text())["per_class"]["random"] == {
+    assert json.loads((tmp_path / "results.json").read_text(encoding="utf-8"))["per_class"][
+        "random"
+    ] == {
         "cube": None,
         "ball": 0.5,
     }
@@ -140,8 +142,8 @@ def test_a_class_never_seen_is_told_as_such(outcome, tmp_path):
 
 
 def test_the_page_shows_what_was_found(outcome, tmp_path):
-    page = write_report(outcome, tmp_path).read_text()
-    results = json.loads((tmp_path / "results.json").read_text())
+    page = write_report(outcome, tmp_path).read_text(encoding="utf-8")
+    results = json.loads((tmp_path / "results.json").read_text(encoding="utf-8"))
     np.testing.assert_equal(results["curves"], outcome.curves)
     assert f"{outcome.any_solid['pretrained'][-1]:.3f}" in page
     assert all(f"<td>{name}</td>" in page for name in CUBES_AND_BALLS[:-1])

@@ -57,7 +57,7 @@ def test_csv_and_json_say_the_same(maps, tmp_path):
     scores = evaluate(*maps, tmp_path / "out" / "deep")
     with (tmp_path / "out" / "deep" / "scores.csv").open() as stream:
         rows = {row["case"]: row for row in csv.DictReader(stream)}
-    told = json.loads((tmp_path / "out" / "deep" / "scores.json").read_text())
+    told = json.loads((tmp_path / "out" / "deep" / "scores.json").read_text(encoding="utf-8"))
     assert float(rows["a"]["dice 1"]) == scores.rows[0].dice[1] == told["cases"][0]["dice"]["1"]
     assert rows["b"]["hd95_mm 2"] == "inf" == told["cases"][1]["hd95_mm"]["2"]
     assert not (maps[0] / "scores.csv").exists()
@@ -75,7 +75,7 @@ def test_names_of_labels_come_from_the_data_set(phantom_run, tmp_path):
 
 
 def test_against_a_run_every_held_out_case_counts(phantom_run, tmp_path):
-    names = json.loads((phantom_run / "split.json").read_text())["validation"]
+    names = json.loads((phantom_run / "split.json").read_text(encoding="utf-8"))["validation"]
     for name in names:
         source = phantom_run / "validation" / f"{name}.nii.gz"
         (tmp_path / "found").mkdir(exist_ok=True)

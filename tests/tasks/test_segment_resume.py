@@ -17,7 +17,7 @@ EPOCHS = 12
 
 def wait_for_rows(table: Path, rows: int, process: subprocess.Popen[bytes]) -> None:
     deadline = time.monotonic() + 120
-    while not (table.exists() and len(table.read_text().splitlines()) > rows):
+    while not (table.exists() and len(table.read_text(encoding="utf-8").splitlines()) > rows):
         assert process.poll() is None, "the run ended before it could be killed"
         assert time.monotonic() < deadline, "the run wrote no epoch in two minutes"
         time.sleep(0.005)

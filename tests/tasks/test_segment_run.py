@@ -31,13 +31,15 @@ def test_a_run_folder_holds_everything(phantom_run):
 
 
 def test_resolved_settings_and_versions_can_be_read_back(phantom_run, phantom_settings):
-    settings = yaml.safe_load((phantom_run / "settings.yaml").read_text())
+    settings = yaml.safe_load((phantom_run / "settings.yaml").read_text(encoding="utf-8"))
     assert settings["patch"] == phantom_settings["patch"]
     assert settings["schedule"] == "poly"
     assert read_run(phantom_run).settings == make_settings(settings, "test")
-    assert json.loads((phantom_run / "versions.json").read_text())["torch"] == version("torch")
-    assert (phantom_run / "conversion.txt").read_text().strip()
-    assert "random start" in (phantom_run / "weights.txt").read_text()
+    assert json.loads((phantom_run / "versions.json").read_text(encoding="utf-8"))[
+        "torch"
+    ] == version("torch")
+    assert (phantom_run / "conversion.txt").read_text(encoding="utf-8").strip()
+    assert "random start" in (phantom_run / "weights.txt").read_text(encoding="utf-8")
 
 
 def test_checkpoints_load_without_running_code(phantom_run):
@@ -49,16 +51,16 @@ def test_checkpoints_load_without_running_code(phantom_run):
 
 
 def test_no_held_out_case_was_trained_on(phantom_run):
-    parts = json.loads((phantom_run / "split.json").read_text())
+    parts = json.loads((phantom_run / "split.json").read_text(encoding="utf-8"))
     assert len(parts["training"]) == 4 and len(parts["validation"]) == 2
     assert not set(parts["training"]) & set(parts["validation"])
 
 
 def test_metrics_agree_with_the_written_label_maps(phantom_run):
-    metrics = json.loads((phantom_run / "metrics.json").read_text())
+    metrics = json.loads((phantom_run / "metrics.json").read_text(encoding="utf-8"))
     folder = phantom_run.parent / "data" / "labelsTr"
     scores = []
-    for name in json.loads((phantom_run / "split.json").read_text())["validation"]:
+    for name in json.loads((phantom_run / "split.json").read_text(encoding="utf-8"))["validation"]:
         truth = nibabel.load(folder / f"{name}.nii.gz")
         found = nibabel.load(phantom_run / "validation" / f"{name}.nii.gz")
         np.testing.assert_allclose(found.affine, truth.affine, atol=1e-5)
@@ -127,7 +129,7 @@ def test_patients_stay_together(tmp_path):
 
 
 def test_resume_of_a_finished_run_scores_it_again(phantom_run):
-    before = json.loads((phantom_run / "metrics.json").read_text())
+    before = json.loads((phantom_run / "metrics.json").read_text(encoding="utf-8"))
     assert resume(phantom_run)["scores"] == before["scores"]
 
 

@@ -132,7 +132,7 @@ def history_text(rows: list[dict[str, float]]) -> str:
 
 def read_history(path: Path) -> list[dict[str, float]]:
     """Reads the table back; an empty cell is nan."""
-    with path.open(newline="") as stream:
+    with path.open(encoding="utf-8", newline="") as stream:
         return [
             {name: float(value) if value else math.nan for name, value in row.items()}
             for row in csv.DictReader(stream)

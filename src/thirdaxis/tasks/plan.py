@@ -67,7 +67,7 @@ def read_plan(path: Path) -> Plan:
         InputError: the file is missing or is not a plan.
     """
     try:
-        return plan_from(json.loads(path.read_text()))
+        return plan_from(json.loads(path.read_text(encoding="utf-8")))
     except FileNotFoundError:
         raise InputError(f"{path.parent}: not a run folder, it has no {path.name}") from None
     except (ValueError, KeyError, TypeError, AttributeError) as error:

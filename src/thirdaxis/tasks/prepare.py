@@ -160,7 +160,7 @@ def _prepare_on_disk(case: Case, plan: Plan, steps: Preprocessing, cache: Path) 
             with atomic_path(path) as temporary:
                 np.save(temporary, array.numpy())
         write_text(facts_path, json.dumps({"spacing": made.spacing}))
-    d, h, w = json.loads(facts_path.read_text())["spacing"]
+    d, h, w = json.loads(facts_path.read_text(encoding="utf-8"))["spacing"]
     # Copy-on-write maps: torch warns about read-only arrays, and nothing here writes to them.
     image, label = (
         torch.from_numpy(np.load(path, mmap_mode="c")) for path in (image_path, label_path)

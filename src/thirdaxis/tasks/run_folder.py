@@ -125,7 +125,7 @@ def read_run(folder: Path) -> Run:
     settings = make_settings(read_settings_file(folder / SETTINGS), str(folder / SETTINGS))
     plan = read_plan(folder / PLAN)
     try:
-        parts = json.loads((folder / SPLIT).read_text())
+        parts = json.loads((folder / SPLIT).read_text(encoding="utf-8"))
         training, validation = tuple(parts["training"]), tuple(parts["validation"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(f"{folder / SPLIT}: not a split of a run ({error})") from None

@@ -210,7 +210,7 @@ def read_settings_file(path: Path) -> dict[str, Any]:
     if path.suffix not in readers:
         raise UsageError(f"{path}: a settings file ends in .yaml, .yml, .toml or .json")
     try:
-        values = readers[path.suffix](path.read_text())
+        values = readers[path.suffix](path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise InputError(f"{path}: no such settings file") from None
     except (ValueError, yaml.YAMLError) as error:
