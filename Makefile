@@ -8,6 +8,8 @@ STAMPS := .venv/.stamps
 # One thread a worker: torch would otherwise start one a core in every pytest worker.
 TEST_ENV := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 MPLBACKEND=Agg
 
+# Passive waiting (quickstart): with a core taken by other work, spinning threads are ten times slower.
+
 .DEFAULT_GOAL := help
 .PHONY: help quickstart test lint types docs clean
 
@@ -15,7 +17,7 @@ help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 quickstart: $(STAMPS)/scans  ## pretrain on 2D shapes, convert, fine-tune on 3D shapes, write a report
-	$(BIN)/thirdaxis quickstart --out quickstart
+	OMP_WAIT_POLICY=PASSIVE $(BIN)/thirdaxis quickstart --out quickstart
 
 test: $(STAMPS)/dev docs  ## run every test and build the documentation strictly
 	$(TEST_ENV) $(BIN)/python -m pytest -n $(WORKERS) --durations=15
