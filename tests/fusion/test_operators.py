@@ -153,7 +153,17 @@ def per_slice(conv: nn.Module, x: torch.Tensor, step: int = 1) -> torch.Tensor:
 
 @pytest.mark.parametrize(
     "side,stride,padding",
-    [(1, 2, 0), (2, 2, 0), (3, 1, 0), (3, 2, 0), (4, 2, 1), (4, 4, 0), (3, 1, 2), (7, 4, 2)],
+    [
+        (1, 2, 0),
+        (2, 2, 0),
+        (3, 1, 0),
+        (3, 2, 0),
+        (4, 2, 1),
+        (4, 4, 0),
+        (3, 1, 2),
+        (7, 4, 2),
+        (6, 3, 1),
+    ],
 )
 @pytest.mark.parametrize("depth", [1, 2, 5, 8])
 def test_the_depth_rule_written_out(side, stride, padding, depth):

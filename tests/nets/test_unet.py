@@ -2,6 +2,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+import thirdaxis
 from thirdaxis.nets.unet import UNet
 
 
@@ -48,3 +49,12 @@ def test_structure_against_a_written_out_oracle():
     image = torch.randn(2, 1, 24, 16)
     with torch.no_grad():
         torch.testing.assert_close(net(image), _written_out(net.state_dict(), image))
+
+
+@pytest.mark.parametrize(
+    ("fusion", "count"), [("slicewise", 389_286), ("acs", 389_286), ("i3d", 1_164_582)]
+)
+def test_parameters_of_the_3d_networks_of_the_proof_of_concept(fusion, count):
+    net3d = thirdaxis.convert(UNet(1, 6), fusion)
+    assert sum(p.numel() for p in net3d.parameters()) == count
+    assert net3d(torch.zeros(1, 1, 12, 16, 20)).shape == (1, 6, 12, 16, 20)
