@@ -90,6 +90,8 @@ KEEPING = {  # code that keeps slices apart
     "resized": lambda x: F.interpolate(x, (7, 9), mode="bicubic", align_corners=False),
     "adaptive": lambda x: F.adaptive_max_pool2d(x, (3, 5)),
     "unpooled": lambda x: F.max_unpool2d(*F.max_pool2d(x, 2, return_indices=True), 2),
+    "spread": lambda x: x - x.std((2, 3), keepdim=True) - x.var((-2, -1), True, True),
+    "ceil mode on a sliver": lambda x: F.max_pool2d(x[:, :, :2], 3, 2, ceil_mode=True),
     "stride-1 pools": lambda x: F.max_pool2d(x, 3, 1, 1) + F.avg_pool2d(x, 3, 1, 1),
 }
 STRIDING = {  # code that goes down and comes back

@@ -11,6 +11,7 @@ from torch import nn
 from thirdaxis.convert.carrier import ConversionError, Setting
 from thirdaxis.convert.entry import logged, map_tensors
 from thirdaxis.convert.lift import lift, twin
+from thirdaxis.convert.private import BatchNorm
 from thirdaxis.convert.rules_conv import LIFTED, NO_FUSION, Executed
 from thirdaxis.convert.settings import Override, base_setting, settings_by_name
 from thirdaxis.errors import InputError, UsageError
@@ -178,7 +179,7 @@ def _calibrated(net: nn.Module, pictures: torch.Tensor) -> tuple[nn.Module, torc
     for dtype in (torch.float64, own):
         flat, cast = copy.deepcopy(net).to(dtype).eval(), pictures.to(dtype)
         for norm in flat.modules():
-            if isinstance(norm, nn.modules.batchnorm._BatchNorm):
+            if isinstance(norm, BatchNorm):
                 norm.train()
                 norm.momentum = 1.0
         try:

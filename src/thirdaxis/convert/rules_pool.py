@@ -64,7 +64,7 @@ def _mean_along_depth(volume, taps, step, dilation, left, right):
     return total * (taps / inside).to(total.dtype).view(-1, 1, 1)
 
 
-@rule(torch.max_pool2d, F.max_pool2d, F._max_pool2d)
+@rule(torch.max_pool2d, F.max_pool2d)
 def max_pool2d(func, args, kwargs):
     """``F.max_pool2d``."""
     names = "input kernel_size stride padding dilation ceil_mode return_indices"
@@ -75,10 +75,9 @@ def max_pool2d(func, args, kwargs):
     remember_depth(x)
     kernel, padding = pair(given["kernel_size"]), pair(given.get("padding", 0))
     stride, dilation = pair(given.get("stride") or kernel), pair(given.get("dilation", 1))
-    _check_plane(x, kernel, stride, padding, dilation)
-    planes = F.max_pool2d(
-        folded(x), kernel, stride, padding, dilation, given.get("ceil_mode", False)
-    )
+    ceil_mode = given.get("ceil_mode", False)
+    _check_plane(x, Geometry(kernel, stride, padding, dilation), ceil_mode)
+    planes = F.max_pool2d(folded(x), kernel, stride, padding, dilation, ceil_mode)
     taps, step = depth_taps(kernel, stride, x)
     half = Geometry(kernel, padding=padding, dilation=dilation).half
     volume = unfolded(planes, x)
@@ -101,7 +100,7 @@ def avg_pool2d(func, args, kwargs):
     if tuple(kernel) == plane and padding == (0, 0) and plane != (1, 1):
         return over_picture(torch.mean, (x, (2, 3), True), {})
     remember_depth(x)
-    _check_plane(x, kernel, stride, padding, (1, 1))
+    _check_plane(x, Geometry(kernel, stride, padding), given.get("ceil_mode", False))
     rest = {k: v for k, v in given.items() if k in names.split()[4:]}
     planes = F.avg_pool2d(folded(x), kernel, stride, padding, **rest)
     taps, step = depth_taps(kernel, stride, x)
@@ -112,9 +111,11 @@ def avg_pool2d(func, args, kwargs):
     return hide_pooled(volume, x)
 
 
-def _check_plane(x: Hidden, kernel, stride, padding, dilation) -> None:
-    geometry = Geometry(kernel, stride, padding, dilation)
-    if min(geometry.plane_out(i, x.shape[i - 2]) for i in (0, 1)) < 1:
+def _check_plane(x: Hidden, geometry: Geometry, ceil_mode: bool) -> None:
+    """Refuses a plane in which no window fits, or in ceil mode begins."""
+    spare = geometry.stride if ceil_mode else (1, 1)
+    sizes = [x.shape[i - 2] + spare[i] - 1 for i in (0, 1)]
+    if min(geometry.plane_out(i, sizes[i]) for i in (0, 1)) < 1:
         raise too_small(x)
 
 
@@ -124,7 +125,7 @@ def adaptive_avg_pool2d(func, args, kwargs):
     return _adaptive(func, args, kwargs, F.adaptive_avg_pool2d, F.adaptive_avg_pool3d)
 
 
-@rule(F.adaptive_max_pool2d, F._adaptive_max_pool2d)
+@rule(F.adaptive_max_pool2d)
 def adaptive_max_pool2d(func, args, kwargs):
     """``F.adaptive_max_pool2d``, as the average."""
     if kwargs.get("return_indices") or (len(args) > 2 and args[2]):
@@ -172,5 +173,5 @@ def global_pool(x: Hidden, reduce, dims, keepdim: bool = False, **rest) -> torch
     return out.squeeze(0) if keepdim else out
 
 
-for _name in ("mean", "amax", "amin", "sum", "std", "var", "logsumexp"):
+for _name in ("mean", "amax", "amin", "sum", "logsumexp"):
     rule(getattr(torch, _name), getattr(torch.Tensor, _name))(over_picture)
