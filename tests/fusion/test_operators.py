@@ -277,6 +277,8 @@ class UndividedI3D(Fusion):
         repeated = weight.unsqueeze(2).repeat(1, 1, weight.shape[-1], 1, 1)
         return convolve_volume(x, repeated, bias, geometry)
 
+    convolve_transposed = convolve
+
 
 class LateSlices(Fusion):
     """A wrong operator: every slice answers for its neighbour."""
@@ -285,6 +287,8 @@ class LateSlices(Fusion):
 
     def convolve(self, x, weight, bias, geometry):
         return convolve_slices(x.roll(1, 2), weight, bias, geometry)
+
+    convolve_transposed = convolve
 
 
 # The planes in the order of the paper's text, not of its code, are a wrong operator too.

@@ -1,5 +1,6 @@
 """What every fusion operator shares: the settings' base class and convolutions along depth."""
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -10,7 +11,7 @@ from thirdaxis.axes import DEPTH, WIDTH, Geometry, depth_window, strided
 
 
 @dataclass(frozen=True)
-class Fusion:
+class Fusion(ABC):
     """Settings of a fusion operator: how a 2D convolution looks along the third axis.
 
     An operator is a frozen dataclass that says what a square kernel does to a volume. Pointwise
@@ -25,17 +26,17 @@ class Fusion:
         """The kernel that the converted layer keeps as its parameter: the 2D one, unless said."""
         return weight
 
+    @abstractmethod
     def convolve(
         self, x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, geometry: Geometry
     ) -> torch.Tensor:
         """Convolves a volume with a square 2D kernel."""
-        raise NotImplementedError
 
+    @abstractmethod
     def convolve_transposed(
         self, x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, geometry: Geometry
     ) -> torch.Tensor:
         """Transposed convolution of a volume with a square 2D kernel."""
-        raise NotImplementedError
 
 
 def pad_axis(
