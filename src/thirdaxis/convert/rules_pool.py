@@ -1,8 +1,9 @@
 """Rules for pooling, local and global.
 
-Pools are separable: the 2D pool, then the pool along depth. Depth is pooled where it is strided,
-and by pools of stride 1 where the fusion operator mixes slices at all. Padding never counts into an
-average along depth, so identical slices give the 2D answer.
+Pools are separable: the 2D pool, then the pool along depth, in one step where torch's own 3D pool
+has the same windows (faster, and one map less to keep for the backward pass). Depth is pooled where
+it is strided, and by pools of stride 1 where the fusion operator mixes slices at all. Padding never
+counts into an average along depth, so identical slices give the 2D answer.
 """
 
 import torch
@@ -77,9 +78,13 @@ def max_pool2d(func, args, kwargs):
     stride, dilation = pair(given.get("stride") or kernel), pair(given.get("dilation", 1))
     ceil_mode = given.get("ceil_mode", False)
     _check_plane(x, Geometry(kernel, stride, padding, dilation), ceil_mode)
-    planes = F.max_pool2d(folded(x), kernel, stride, padding, dilation, ceil_mode)
     taps, step = depth_taps(kernel, stride, x)
     half = Geometry(kernel, padding=padding, dilation=dilation).half
+    left, right = depth_window(x.shape[0], dilation[0] * (taps - 1) + 1, step, half)
+    if left == padding[0] and 0 <= left - right < step and step > 1 and not ceil_mode:
+        sizes = (taps, *kernel), (step, *stride), (left, *padding), (dilation[0], *dilation)
+        return hide_pooled(F.max_pool3d(volume_of(x), *sizes), x)
+    planes = F.max_pool2d(folded(x), kernel, stride, padding, dilation, ceil_mode)
     volume = unfolded(planes, x)
     if taps > 1 or step > 1:
         volume = pool_depth(volume, taps, step, half, dilation[0], _max_along_depth)
