@@ -225,7 +225,11 @@ def test_truncated_files_are_named(tmp_path, ending, kept):
 
 
 @pytest.mark.parametrize("ending", [".nii", ".nii.gz", ".mha", ".mhd", ".nrrd", ".nhdr", ".dcm"])
-@pytest.mark.parametrize("content", [b"", b"hello world\n" * 100, gzip.compress(b"\0" * 500)])
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"hello world\n" * 100, gzip.compress(b"\0" * 500, mtime=0)],
+    ids=["empty", "text", "gzip"],
+)
 def test_files_of_something_else_are_named(tmp_path, ending, content):
     path = tmp_path / f"a{ending}"
     path.write_bytes(content)
