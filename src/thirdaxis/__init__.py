@@ -2,6 +2,7 @@
 
 from thirdaxis.convert.carrier import ConversionError
 from thirdaxis.convert.check import Check, check
+from thirdaxis.convert.entry import reveal
 from thirdaxis.convert.network import convert
 from thirdaxis.convert.report import Report, report
 from thirdaxis.errors import InputError, ThirdaxisError, UsageError
@@ -28,4 +29,5 @@ __all__ = [
     "check",
     "convert",
     "report",
+    "reveal",
 ]

@@ -67,7 +67,7 @@ class Leave:
 
 
 def reveal(x: torch.Tensor) -> torch.Tensor:
-    """An ordinary tensor from the carrier.
+    """The ordinary tensor behind what a part of a converted network sees, e.g. in a hook.
 
     (N, C, H, W) becomes (N, C, D, H, W), tokens (N, L, C) become (N, D, L, C), and a vector per
     slice becomes the mean over slices, (N, C).
