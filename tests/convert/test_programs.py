@@ -175,6 +175,12 @@ def test_branches_of_unequal_depth_are_named():
     assert thirdaxis.convert(Uneven(), depth_stride=False)(torch.ones(1, 1, 8, 8, 8)).shape[2] == 8
 
 
+def test_a_fault_of_the_2d_program_stays_its_own():
+    net = Program(lambda x: x + torch.ones(1, 5, 1, 1))
+    with pytest.raises(RuntimeError, match=r"tensor a \(8\) must match .* tensor b \(5\)"):
+        thirdaxis.convert(net)(torch.ones(1, 3, 4, 8, 8))
+
+
 def test_a_call_without_a_rule_is_named():
     class Counting(nn.Module):
         def forward(self, x):

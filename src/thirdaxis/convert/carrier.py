@@ -144,6 +144,8 @@ def slice_by_slice(func: Any, args: tuple, kwargs: dict) -> Any:
 
     try:
         result = torch.vmap(on_slices, randomness="different")(*tensors)
+    except torch.OutOfMemoryError:
+        raise
     except (RuntimeError, ValueError, TypeError) as error:
         raise failure(func, inputs, error) from error
     return hide_like(result, inputs[0])

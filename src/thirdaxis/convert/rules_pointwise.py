@@ -84,7 +84,10 @@ def broadcast(func, args, kwargs):
     try:
         return hide_like(func(*args, **kwargs), source)
     except RuntimeError as error:
-        raise failure(func, list(hidden_in((args, kwargs))), error) from error
+        inputs = list(hidden_in((args, kwargs)))
+        if len({x.shape[0] for x in inputs}) == 1:
+            raise  # the program's own fault, or the machine's
+        raise failure(func, inputs, error) from error
 
 
 def aligned(values: tuple) -> tuple:
