@@ -6,8 +6,8 @@ import torch.nn.functional as F
 from torch import nn
 
 import thirdaxis
-from thirdaxis.convert.carrier import RULES
-from thirdaxis.convert.rules_pool import hide_pooled, unfolded
+from thirdaxis.convert.carrier import RULES, hide_volume_like
+from thirdaxis.convert.rules_pool import unfolded
 
 
 class Program(nn.Module):
@@ -205,7 +205,7 @@ def test_check_counts_and_judges():
 def test_check_catches_a_wrong_rule(monkeypatch):
     def upside_down(func, args, kwargs):
         x = args[0]
-        return hide_pooled(unfolded(x.movedim(0, 2).flatten(1, 2).flip(-1), x), x)
+        return hide_volume_like(unfolded(x.movedim(0, 2).flatten(1, 2).flip(-1), x), x)
 
     net = nn.Sequential(nn.Conv2d(1, 4, 3, padding=1), nn.Hardswish(), nn.Conv2d(4, 1, 3))
     assert thirdaxis.check(net, torch.randn(2, 1, 9, 9)).passed

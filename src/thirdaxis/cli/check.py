@@ -1,6 +1,5 @@
 """`thirdaxis check`: does a 2D network convert right, proven by numbers?"""
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -32,10 +31,14 @@ def check(
     import torch
 
     import thirdaxis
-    from thirdaxis.nets.build import build, natural_task
+    from thirdaxis.nets.build import build, natural_task, weights_named
 
-    source = Path(weights) if weights not in (None, "library") else weights
-    built = build(network, classes=classes, weights=source, task=natural_task(network))  # type: ignore[arg-type]
+    built = build(
+        network,
+        classes=classes,
+        weights=weights_named(weights),
+        task=natural_task(network),
+    )
     torch.manual_seed(0)
     channels = 3 if built.rgb else 1
     found = thirdaxis.check(

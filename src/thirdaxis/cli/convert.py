@@ -52,7 +52,7 @@ def convert(
 ) -> None:
     """Convert a 2D network by name and save the 3D one with what rebuilds it."""
     import thirdaxis
-    from thirdaxis.nets.build import natural_task
+    from thirdaxis.nets.build import natural_task, weights_named
     from thirdaxis.nets.saved import build_converted, make_recipe, save_converted
 
     chosen = task or natural_task(network)
@@ -66,8 +66,7 @@ def convert(
         depth_stride=depth_stride,
         stem=stem,
     )
-    source = Path(weights) if weights not in (None, "library") else weights
-    net3d, account = build_converted(recipe, source)  # type: ignore[arg-type]
+    net3d, account = build_converted(recipe, weights_named(weights))
     save_converted(out, recipe, net3d, overwrite=overwrite)
     if account is not None:
         typer.echo(account)

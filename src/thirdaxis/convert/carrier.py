@@ -89,6 +89,11 @@ def hide_volume(volume: torch.Tensor, setting: Setting, call: Call) -> Hidden:
     return hide(volume.movedim(DEPTH, 0), setting, call)
 
 
+def hide_volume_like(volume: torch.Tensor, source: Hidden) -> Hidden:
+    """Takes (N, C, D, H, W) into the carrier, under the settings of another one."""
+    return hide_volume(volume, source.setting, source.call)
+
+
 def hide_like(result: Any, source: Hidden) -> Any:
     """Takes every plain tensor of a result into the carrier; the rest is handed through."""
     if isinstance(result, torch.Tensor):

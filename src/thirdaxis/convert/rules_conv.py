@@ -6,10 +6,10 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
-from thirdaxis.axes import DEPTH, HEIGHT, Geometry, Pair, pair, shared_stride
+from thirdaxis.axes import HEIGHT, Geometry, Pair, pair, shared_stride
 from thirdaxis.convert.carrier import (
     Hidden,
-    hide,
+    hide_volume_like,
     rule,
     slice_by_slice,
     volume_of,
@@ -87,20 +87,18 @@ def conv2d(func, args, kwargs):
         padded,
         pad_mode,
     )
-    check_input(volume, weight.shape[1] * geometry.groups, weight.dim(), geometry)
-    out = convolved(volume, weight, given.get("bias"), geometry, x)
-    return hide(out.movedim(DEPTH, 0), x.setting, x.call)
-
-
-def convolved(volume, weight, bias, geometry: Geometry, x: Hidden) -> torch.Tensor:
-    """Picks the convolution: a 3D kernel as it is, a square one by fusion, others by slice."""
-    fusion = x.setting.fusion
+    check_input(volume, weight.shape[1] * geometry.groups, geometry)
     log_spatial(x, weight, geometry)
+    convolve = chosen(weight, geometry, convolve_volume, convolve_slices, x.setting.fusion.convolve)
+    out = convolve(volume, weight, given.get("bias"), geometry)
+    return hide_volume_like(out, x)
+
+
+def chosen(weight, geometry: Geometry, in_volume, by_slice, by_fusion):
+    """The convolution for a kernel: a 3D one as it is, a square one by fusion, others by slice."""
     if weight.dim() == 5:
-        return convolve_volume(volume, weight, bias, geometry)
-    if geometry.pointwise or not geometry.square:
-        return convolve_slices(volume, weight, bias, geometry)
-    return fusion.convolve(volume, weight, bias, geometry)
+        return in_volume
+    return by_slice if geometry.pointwise or not geometry.square else by_fusion
 
 
 def log_spatial(x: Hidden, weight: torch.Tensor, geometry: Geometry) -> None:
@@ -139,16 +137,14 @@ def conv_transpose2d(func, args, kwargs):
     if geometry.depth_stride > 1:
         depth = x.call.depths.get(plane, depth * geometry.depth_stride)
     geometry = geometry.with_depth_out(depth)
-    volume, bias = volume_of(x), given.get("bias")
-    check_input(volume, weight.shape[0], weight.dim(), None)
+    volume = volume_of(x)
+    check_input(volume, weight.shape[0], None)
     log_spatial(x, weight, geometry)
-    if weight.dim() == 5:
-        out = transpose_volume(volume, weight, bias, geometry)
-    elif geometry.pointwise or not geometry.square:
-        out = transpose_slices(volume, weight, bias, geometry)
-    else:
-        out = x.setting.fusion.convolve_transposed(volume, weight, bias, geometry)
-    return hide(out.movedim(DEPTH, 0), x.setting, x.call)
+    convolve = chosen(
+        weight, geometry, transpose_volume, transpose_slices, x.setting.fusion.convolve_transposed
+    )
+    out = convolve(volume, weight, given.get("bias"), geometry)
+    return hide_volume_like(out, x)
 
 
 def _named_padding(volume, padding: str, kernel, dilation: Pair, padded: Pair):
@@ -163,7 +159,7 @@ def _named_padding(volume, padding: str, kernel, dilation: Pair, padded: Pair):
     return F.pad(volume, pads), (0, 0), padded
 
 
-def check_input(volume, channels: int, kernel_rank: int, geometry: Geometry | None) -> None:
+def check_input(volume, channels: int, geometry: Geometry | None) -> None:
     """Wrong channels and too small planes, in a line that says which layer and what to do."""
     if volume.shape[1] != channels:
         raise InputError(

@@ -3,8 +3,14 @@
 import torch
 import torch.nn.functional as F
 
-from thirdaxis.axes import DEPTH
-from thirdaxis.convert.carrier import Hidden, hide_like, rule, slice_by_slice, volume_of
+from thirdaxis.convert.carrier import (
+    Hidden,
+    hide_like,
+    hide_volume_like,
+    rule,
+    slice_by_slice,
+    volume_of,
+)
 from thirdaxis.errors import InputError
 
 
@@ -20,7 +26,7 @@ def on_volume(func, args, kwargs):
         out = func(volume_of(x), *rest, **kwargs)
     except ValueError as error:
         raise InputError(f"{error!s}; give a larger volume or a larger batch") from error
-    return hide_like(out.movedim(DEPTH, 0), x)
+    return hide_volume_like(out, x)
 
 
 @rule(F.group_norm, torch.group_norm, F.instance_norm, torch.instance_norm)
@@ -31,7 +37,7 @@ def per_sample_norm(func, args, kwargs):
     if x.dim() != 5:
         return slice_by_slice(func, args, kwargs)
     if x.setting.statistics == "volume":
-        return hide_like(func(volume_of(x), *rest, **kwargs).movedim(DEPTH, 0), x)
+        return hide_volume_like(func(volume_of(x), *rest, **kwargs), x)
     slices = x.flatten(0, 1)
     return hide_like(func(slices, *rest, **kwargs).unflatten(0, x.shape[:2]), x)
 

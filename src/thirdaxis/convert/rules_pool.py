@@ -10,7 +10,13 @@ import torch
 import torch.nn.functional as F
 
 from thirdaxis.axes import DEPTH, Geometry, depth_window, pair, shared_stride, strided
-from thirdaxis.convert.carrier import Hidden, hide, rule, slice_by_slice, volume_of
+from thirdaxis.convert.carrier import (
+    Hidden,
+    hide_volume_like,
+    rule,
+    slice_by_slice,
+    volume_of,
+)
 from thirdaxis.convert.rules_conv import arguments, remember_depth, too_small
 from thirdaxis.convert.rules_shape import reduction
 from thirdaxis.fusion.base import pad_axis
@@ -24,11 +30,6 @@ def folded(x: Hidden) -> torch.Tensor:
 def unfolded(planes: torch.Tensor, x: Hidden) -> torch.Tensor:
     """Undoes `folded` after a call that changed height and width: (N, C, D, H', W')."""
     return planes.unflatten(1, (-1, x.shape[0]))
-
-
-def hide_pooled(volume: torch.Tensor, x: Hidden) -> Hidden:
-    """Takes a pooled volume back into the carrier of ``x``."""
-    return hide(volume.movedim(DEPTH, 0), x.setting, x.call)
 
 
 def depth_taps(kernel, stride, x: Hidden) -> tuple[int, int]:
@@ -83,12 +84,12 @@ def max_pool2d(func, args, kwargs):
     left, right = depth_window(x.shape[0], dilation[0] * (taps - 1) + 1, step, half)
     if left == padding[0] and 0 <= left - right < step and step > 1 and not ceil_mode:
         sizes = (taps, *kernel), (step, *stride), (left, *padding), (dilation[0], *dilation)
-        return hide_pooled(F.max_pool3d(volume_of(x), *sizes), x)
+        return hide_volume_like(F.max_pool3d(volume_of(x), *sizes), x)
     planes = F.max_pool2d(folded(x), kernel, stride, padding, dilation, ceil_mode)
     volume = unfolded(planes, x)
     if taps > 1 or step > 1:
         volume = pool_depth(volume, taps, step, half, dilation[0], _max_along_depth)
-    return hide_pooled(volume, x)
+    return hide_volume_like(volume, x)
 
 
 @rule(torch.nn.functional.avg_pool2d)
@@ -113,7 +114,7 @@ def avg_pool2d(func, args, kwargs):
     volume = unfolded(planes, x)
     if taps > 1 or step > 1:
         volume = pool_depth(volume, taps, step, half, 1, _mean_along_depth)
-    return hide_pooled(volume, x)
+    return hide_volume_like(volume, x)
 
 
 def _check_plane(x: Hidden, geometry: Geometry, ceil_mode: bool) -> None:
@@ -152,7 +153,7 @@ def _adaptive(func, args, kwargs, in_plane, in_volume):
     volume = unfolded(in_plane(folded(x), plane), x)
     if depth != x.shape[0]:
         volume = in_volume(volume, (depth, *plane))
-    return hide_pooled(volume, x)
+    return hide_volume_like(volume, x)
 
 
 def pools_depth(x: Hidden, plane: tuple[int, int]) -> bool:

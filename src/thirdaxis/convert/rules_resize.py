@@ -4,9 +4,9 @@ import torch
 import torch.nn.functional as F
 
 from thirdaxis.axes import DEPTH
-from thirdaxis.convert.carrier import Hidden, hide_like, rule, slice_by_slice
+from thirdaxis.convert.carrier import Hidden, hide_like, hide_volume_like, rule, slice_by_slice
 from thirdaxis.convert.rules_conv import arguments, remember_depth
-from thirdaxis.convert.rules_pool import folded, hide_pooled, unfolded
+from thirdaxis.convert.rules_pool import folded, unfolded
 from thirdaxis.fusion.base import repeat_slices
 
 NAMES = "input size scale_factor mode align_corners recompute_scale_factor antialias"
@@ -25,7 +25,7 @@ def interpolate(func, args, kwargs):
     volume = resize_depth(
         unfolded(planes, x), depth, given.get("mode", "nearest"), given.get("align_corners")
     )
-    return hide_pooled(volume, x)
+    return hide_volume_like(volume, x)
 
 
 @rule(F.upsample_nearest, F.upsample_bilinear)
@@ -65,7 +65,7 @@ def pad(func, args, kwargs):
     if mode == "constant":
         out = hide_like(F.pad(x, pads, mode, given.get("value")), x)
     elif x.dim() == 5 and len(pads) == 4:
-        out = hide_pooled(unfolded(F.pad(folded(x), pads, mode), x), x)
+        out = hide_volume_like(unfolded(F.pad(folded(x), pads, mode), x), x)
         out.padded = (mode, (pads[2], pads[0]))
     else:
         return slice_by_slice(func, args, kwargs)
@@ -81,7 +81,7 @@ def pixel_shuffle(func, args, kwargs):
         return hide_like(planes, x)
     depth = depth_at(x, (planes.shape[-2], planes.shape[-1]))
     factor = -(-depth // x.shape[0])
-    return hide_pooled(repeat_slices(planes.movedim(0, DEPTH), factor, depth), x)
+    return hide_volume_like(repeat_slices(planes.movedim(0, DEPTH), factor, depth), x)
 
 
 @rule(F.pixel_unshuffle)

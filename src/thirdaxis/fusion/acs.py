@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from thirdaxis.axes import DEPTH, HEIGHT, WIDTH, Geometry
+from thirdaxis.axes import DEPTH, HEIGHT, WIDTH, Geometry, depth_window
 from thirdaxis.errors import UsageError, did_you_mean
 from thirdaxis.fusion.base import (
     Fusion,
@@ -162,7 +162,7 @@ def _plane_transposed(x: Tensor, weight: Tensor, geometry: Geometry, axis: int) 
         return transpose_slices(x, weight, None, geometry)
     view = axis - HEIGHT
     size, stride, span = x.shape[axis], geometry.stride[view], geometry.span(weight.shape[-1])
-    left = (span - 1) // 2 if geometry.half else max(0, (span - stride) // 2)
+    left, _ = depth_window(size, span, stride, geometry.half)
     shift = left - geometry.padding[view]
     x = repeat_slices(x, stride, size * stride, axis)
     x = pad_axis(x, axis, shift, geometry.plane_out_transposed(view, size) - shift - size * stride)

@@ -45,6 +45,17 @@ class Built:
     weights: WeightsReport | None
     rgb: bool
 
+    def adapted(self, channels: int) -> int | None:
+        """``in_channels`` for the conversion to volumes of so many channels."""
+        return channels if self.rgb and channels != 3 else None
+
+
+def weights_named(word: str | None) -> Weights:
+    """Weights as a command line or a settings file names them: ``library``, a file, or none."""
+    if word is None or word == "library":
+        return word  # type: ignore[return-value]
+    return Path(word)
+
 
 class OnlyOut(nn.Module):
     """A torchvision segmentation network that returns its answer instead of a dictionary."""

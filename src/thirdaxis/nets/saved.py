@@ -92,7 +92,7 @@ def build_converted(
         built.net,
         _fusion(recipe["fusion"]),
         depth_stride=recipe["depth_stride"],
-        in_channels=in_channels if built.rgb and in_channels != 3 else None,
+        in_channels=built.adapted(in_channels),
         stem=recipe["stem"],
         overrides={key: _override(value) for key, value in recipe["overrides"].items()} or None,
     )

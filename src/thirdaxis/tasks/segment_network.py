@@ -1,15 +1,13 @@
 """The network of a run: a 2D network by name, its weights, converted, and tried on one patch."""
 
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Literal
 
 import torch
 from torch import nn
 
 import thirdaxis
 from thirdaxis.errors import InputError, UsageError
-from thirdaxis.nets.build import build
+from thirdaxis.nets.build import build, weights_named
 from thirdaxis.nets.weights import WeightsReport
 from thirdaxis.tasks.plan import Plan
 from thirdaxis.tasks.settings import SegmentSettings
@@ -41,16 +39,13 @@ def make_network(settings: SegmentSettings, plan: Plan, *, load: bool = True) ->
     """
     torch.manual_seed(settings.seed)
     channels = len(plan.channels)
-    weights: Literal["library"] | Path | None = None
-    if load and settings.weights is not None:
-        weights = "library" if settings.weights == "library" else Path(settings.weights)
+    weights = weights_named(settings.weights) if load else None
     built = build(settings.network, classes=plan.classes, in_channels=channels, weights=weights)
-    adapt = channels if built.rgb and channels != 3 else None
     net = thirdaxis.convert(
         built.net,
         settings.fusion,
         depth_stride=settings.depth_stride,
-        in_channels=adapt,
+        in_channels=built.adapted(channels),
         stem=settings.stem,
         statistics=settings.statistics,
         overrides=settings.overrides or None,

@@ -31,6 +31,7 @@ def finish(run: Run, say: Callable[[str], None]) -> dict[str, object]:
     _predict_held_out(run)
     scores = evaluate(run.folder / VALIDATION, run.folder)
     draw_curves(history, run.folder / CURVES)
+    table = scores.summary()
     pictures = _draw_cases(run, scores)
     scored = [row for row in history if not math.isnan(row["val_dice"])]
     best = max(scored, key=lambda row: row["val_dice"], default=None)
@@ -43,12 +44,12 @@ def finish(run: Run, say: Callable[[str], None]) -> dict[str, object]:
         "best_validation_dice": None if best is None else best["val_dice"],
         "training_cases": len(run.training),
         "held_out_cases": len(run.validation),
-        "scores": _plain(scores.summary()),
+        "scores": _plain(table),
         "pictures": pictures,
         "seconds": round(seconds, 2),
     }
     write_text(run.folder / METRICS, json.dumps(metrics, indent=2, allow_nan=False) + "\n")
-    mean = scores.summary()["mean"]
+    mean = table["mean"]
     lost = f" ({mean['hd95_infinite']} infinite)" if mean["hd95_infinite"] else ""
     say(
         f"held-out scans: Dice {mean['dice_mean']:.4f}, over all voxels {mean['dice_global']:.4f},"
