@@ -15,9 +15,23 @@ along depth reads slice ``i * s``.
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+import torch
+
 DEPTH, HEIGHT, WIDTH = 2, 3, 4
 
 Pair = tuple[int, int]
+
+
+def known(condition: bool | torch.SymBool) -> bool:
+    """Whether a comparison of sizes holds; in a graph traced for any size, whether it always does.
+
+    Asking a symbolic size in the ordinary way would bind the graph to sizes that answer alike.
+    """
+    if not torch.compiler.is_compiling():
+        return bool(condition)
+    from torch.fx.experimental.symbolic_shapes import statically_known_true  # brings sympy
+
+    return statically_known_true(condition)
 
 
 def pair(value: int | Sequence[int]) -> Pair:
@@ -34,20 +48,19 @@ def shared_stride(stride: Pair, depth_stride: bool) -> int:
 
 def strided(depth: int, stride: int) -> int:
     """Slices left after a stride: ``ceil(depth / stride)``."""
-    return -(-depth // stride)
+    return (depth - 1) // stride + 1
 
 
-def depth_window(depth: int, span: int, stride: int, half: bool) -> Pair:
-    """Slices to add before and after so that the depth rule holds (negative: to take away).
+def depth_window(span: int, stride: int, half: bool) -> Pair:
+    """Slices to add before and after so that the depth rule holds for every depth.
 
     Args:
-        depth: slices of the input.
         span: slices that the kernel reaches over, ``dilation * (kernel - 1) + 1``.
         stride: stride along depth.
         half: whether the layer pads its plane by half its kernel.
     """
     left = (span - 1) // 2 if half else max(0, (span - stride) // 2)
-    return left, (strided(depth, stride) - 1) * stride + span - depth - left
+    return left, span - 1 - left
 
 
 @dataclass(frozen=True)
@@ -102,9 +115,9 @@ class Geometry:
             )
         )
 
-    def depth_window(self, depth: int, kernel: int) -> Pair:
+    def depth_window(self, kernel: int) -> Pair:
         """Slices to add before and after for a kernel of so many taps along depth."""
-        return depth_window(depth, self.span(kernel), self.depth_stride, self.half)
+        return depth_window(self.span(kernel), self.depth_stride, self.half)
 
     def plane_out(self, axis: int, size: int) -> int:
         """Size of height (axis 0) or width (axis 1) after the convolution."""

@@ -19,7 +19,7 @@ from typing import Any
 
 import torch
 
-from thirdaxis.axes import DEPTH
+from thirdaxis.axes import DEPTH, Pair, known
 from thirdaxis.convert.private import plain
 from thirdaxis.errors import ThirdaxisError
 from thirdaxis.fusion.base import Fusion
@@ -37,12 +37,24 @@ class Call:
     """State of one call of a converted network.
 
     Attributes:
-        depths: slices seen at each (height, width), so that a later resize can restore them.
+        depths: slices first seen at each (height, width), so that a later resize can restore them.
         log: spatial convolutions as they run, where somebody asked for it.
     """
 
-    depths: dict[tuple[int, int], int] = field(default_factory=dict)
+    depths: list[tuple[Pair, int]] = field(default_factory=list)
     log: list[Any] | None = None
+
+    def remember(self, plane: Pair, depth: int) -> None:
+        """Notes how many slices there are at this height and width, the first time."""
+        if self.depth_at(plane) is None:
+            self.depths.append((plane, depth))
+
+    def depth_at(self, plane: Pair) -> int | None:
+        """Slices there were at this height and width; compared, not hashed: sizes may be symbols."""
+        for (height, width), depth in self.depths:
+            if known(height == plane[0]) and known(width == plane[1]):
+                return depth
+        return None
 
 
 @dataclass(frozen=True)

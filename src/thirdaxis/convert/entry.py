@@ -44,7 +44,7 @@ class Enter:
             if isinstance(x, Hidden) or x.dim() != 5:
                 return x
             hidden = hide_volume(x, self.setting, call)
-            call.depths[(x.shape[-2], x.shape[-1])] = x.shape[-3]
+            call.remember((x.shape[-2], x.shape[-1]), x.shape[-3])
             return hidden
 
         args, kwargs = map_tensors(args, enter), map_tensors(kwargs, enter)

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
-from thirdaxis.axes import HEIGHT, Geometry, Pair, pair, shared_stride
+from thirdaxis.axes import HEIGHT, Geometry, Pair, known, pair, shared_stride
 from thirdaxis.convert.carrier import (
     Hidden,
     hide_volume_like,
@@ -60,7 +60,7 @@ def arguments(args: tuple, kwargs: dict, names: str) -> dict[str, Any]:
 
 def remember_depth(x: Hidden) -> None:
     """Notes how many slices there are at this height and width."""
-    x.call.depths.setdefault((x.shape[-2], x.shape[-1]), x.shape[0])
+    x.call.remember((x.shape[-2], x.shape[-1]), x.shape[0])
 
 
 @rule(torch.conv2d, F.conv2d)
@@ -135,7 +135,8 @@ def conv_transpose2d(func, args, kwargs):
     )
     depth = x.shape[0]
     if geometry.depth_stride > 1:
-        depth = x.call.depths.get(plane, depth * geometry.depth_stride)
+        before = x.call.depth_at(plane)
+        depth = depth * geometry.depth_stride if before is None else before
     geometry = geometry.with_depth_out(depth)
     volume = volume_of(x)
     check_input(volume, weight.shape[0], None)
@@ -167,8 +168,7 @@ def check_input(volume, channels: int, geometry: Geometry | None) -> None:
             f"give {channels} channels, or convert with in_channels={volume.shape[1]}"
         )
     if geometry is not None:
-        plane = [geometry.plane_out(i, volume.shape[HEIGHT + i]) for i in (0, 1)]
-        if min(plane) < 1:
+        if any(known(geometry.plane_out(i, volume.shape[HEIGHT + i]) < 1) for i in (0, 1)):
             raise too_small(volume)
 
 

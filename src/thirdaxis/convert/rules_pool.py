@@ -9,7 +9,7 @@ counts into an average along depth, so identical slices give the 2D answer.
 import torch
 import torch.nn.functional as F
 
-from thirdaxis.axes import DEPTH, Geometry, depth_window, pair, shared_stride, strided
+from thirdaxis.axes import DEPTH, Geometry, depth_window, known, pair, shared_stride, strided
 from thirdaxis.convert.carrier import (
     Hidden,
     hide_volume_like,
@@ -42,24 +42,23 @@ def depth_taps(kernel, stride, x: Hidden) -> tuple[int, int]:
 def pool_depth(volume, taps: int, step: int, half: bool, dilation: int, pool) -> torch.Tensor:
     """Pools along depth alone under the depth rule."""
     depth, span = volume.shape[DEPTH], dilation * (taps - 1) + 1
-    left, right = depth_window(depth, span, step, half)
+    left, right = depth_window(span, step, half)
+    if left == 0 and known((depth - span) // step + 1 == strided(depth, step)):
+        right = 0
     return pool(volume, taps, step, dilation, left, right)
 
 
 def _max_along_depth(volume, taps, step, dilation, left, right):
     if left > 0 or right > 0:
         lowest = -torch.inf if volume.is_floating_point() else torch.iinfo(volume.dtype).min
-        pads = (0, 0, 0, 0, max(left, 0), max(right, 0))
-        volume = F.pad(volume, pads, value=lowest)
-    if right < 0:
-        volume = volume.narrow(DEPTH, 0, volume.shape[DEPTH] + right)
+        volume = F.pad(volume, (0, 0, 0, 0, left, right), value=lowest)
     return F.max_pool3d(volume, (taps, 1, 1), (step, 1, 1), 0, (dilation, 1, 1))
 
 
 def _mean_along_depth(volume, taps, step, dilation, left, right):
     depth = volume.shape[DEPTH]
     total = F.avg_pool3d(pad_axis(volume, DEPTH, left, right), (taps, 1, 1), (step, 1, 1))
-    if left <= 0 and right <= 0:
+    if left == 0 and right == 0:
         return total
     first = torch.arange(strided(depth, step), device=volume.device) * step - left
     inside = (first + taps).clamp(max=depth) - first.clamp(min=0)
@@ -81,8 +80,10 @@ def max_pool2d(func, args, kwargs):
     _check_plane(x, Geometry(kernel, stride, padding, dilation), ceil_mode)
     taps, step = depth_taps(kernel, stride, x)
     half = Geometry(kernel, padding=padding, dilation=dilation).half
-    left, right = depth_window(x.shape[0], dilation[0] * (taps - 1) + 1, step, half)
-    if left == padding[0] and 0 <= left - right < step and step > 1 and not ceil_mode:
+    span = dilation[0] * (taps - 1) + 1
+    left, _ = depth_window(span, step, half)
+    fits = known((x.shape[0] + 2 * left - span) // step + 1 == strided(x.shape[0], step))
+    if left == padding[0] and fits and step > 1 and not ceil_mode:
         sizes = (taps, *kernel), (step, *stride), (left, *padding), (dilation[0], *dilation)
         return hide_volume_like(F.max_pool3d(volume_of(x), *sizes), x)
     planes = F.max_pool2d(folded(x), kernel, stride, padding, dilation, ceil_mode)
@@ -103,7 +104,8 @@ def avg_pool2d(func, args, kwargs):
     kernel, padding = pair(given["kernel_size"]), pair(given.get("padding", 0))
     stride = pair(given.get("stride") or kernel)
     plane = tuple(x.shape[-2:])
-    if tuple(kernel) == plane and padding == (0, 0) and plane != (1, 1):
+    whole = known(kernel[0] == plane[0]) and known(kernel[1] == plane[1])
+    if whole and padding == (0, 0) and kernel != (1, 1):
         return over_picture(torch.mean, (x, (2, 3), True), {})
     remember_depth(x)
     _check_plane(x, Geometry(kernel, stride, padding), given.get("ceil_mode", False))
@@ -121,7 +123,7 @@ def _check_plane(x: Hidden, geometry: Geometry, ceil_mode: bool) -> None:
     """Refuses a plane in which no window fits, or in ceil mode begins."""
     spare = geometry.stride if ceil_mode else (1, 1)
     sizes = [x.shape[i - 2] + spare[i] - 1 for i in (0, 1)]
-    if min(geometry.plane_out(i, sizes[i]) for i in (0, 1)) < 1:
+    if any(known(geometry.plane_out(i, sizes[i]) < 1) for i in (0, 1)):
         raise too_small(x)
 
 

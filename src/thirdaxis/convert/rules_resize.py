@@ -3,7 +3,7 @@
 import torch
 import torch.nn.functional as F
 
-from thirdaxis.axes import DEPTH
+from thirdaxis.axes import DEPTH, known
 from thirdaxis.convert.carrier import Hidden, hide_like, hide_volume_like, rule, slice_by_slice
 from thirdaxis.convert.rules_conv import arguments, remember_depth
 from thirdaxis.convert.rules_pool import folded, unfolded
@@ -41,14 +41,13 @@ def depth_at(x: Hidden, plane: tuple[int, int]) -> int:
     """Slices that belong to a resized plane: as seen there before, else by the same factor."""
     if not x.setting.depth_stride:
         return x.shape[0]
-    if plane in x.call.depths:
-        return x.call.depths[plane]
-    return max(1, -(-x.shape[0] * plane[0] // x.shape[-2]))
+    before = x.call.depth_at(plane)
+    return (x.shape[0] * plane[0] - 1) // x.shape[-2] + 1 if before is None else before
 
 
 def resize_depth(volume, depth: int, mode: str, align_corners: bool | None) -> torch.Tensor:
     """Resizes depth alone: nearest for nearest modes, else linear."""
-    if depth == volume.shape[DEPTH]:
+    if known(depth == volume.shape[DEPTH]):
         return volume
     size = (depth, *volume.shape[-2:])
     if mode in {"nearest", "nearest-exact"}:

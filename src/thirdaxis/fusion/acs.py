@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from thirdaxis.axes import DEPTH, HEIGHT, WIDTH, Geometry, depth_window
+from thirdaxis.axes import DEPTH, HEIGHT, WIDTH, Geometry, depth_window, known, strided
 from thirdaxis.errors import UsageError, did_you_mean
 from thirdaxis.fusion.base import (
     Fusion,
@@ -151,7 +151,7 @@ def _at_kernel_centres(x: Tensor, geometry: Geometry, axis: int, view: int) -> T
     size, stride = x.shape[axis], geometry.stride[view]
     first = geometry.dilation[view] * (geometry.kernel[view] // 2) - geometry.padding[view]
     out = geometry.plane_out(view, size)
-    if first == 0 and (size - 1) // stride + 1 == out:
+    if first == 0 and known(strided(size, stride) == out):
         return x
     return pad_axis(x, axis, -first, first + (out - 1) * stride + 1 - size)
 
@@ -162,7 +162,7 @@ def _plane_transposed(x: Tensor, weight: Tensor, geometry: Geometry, axis: int) 
         return transpose_slices(x, weight, None, geometry)
     view = axis - HEIGHT
     size, stride, span = x.shape[axis], geometry.stride[view], geometry.span(weight.shape[-1])
-    left, _ = depth_window(size, span, stride, geometry.half)
+    left, _ = depth_window(span, stride, geometry.half)
     shift = left - geometry.padding[view]
     x = repeat_slices(x, stride, size * stride, axis)
     x = pad_axis(x, axis, shift, geometry.plane_out_transposed(view, size) - shift - size * stride)
@@ -172,5 +172,5 @@ def _plane_transposed(x: Tensor, weight: Tensor, geometry: Geometry, axis: int) 
     out = F.conv_transpose3d(
         x, weight.unsqueeze(axis), None, strides, padding, extra, geometry.groups, dilation
     )
-    left, _ = geometry.depth_window(geometry.depth_out, weight.shape[-1])
+    left, _ = geometry.depth_window(weight.shape[-1])
     return pad_axis(out, DEPTH, -left, left + geometry.depth_out - out.shape[DEPTH])

@@ -7,7 +7,7 @@ from typing import ClassVar
 import torch
 import torch.nn.functional as F
 
-from thirdaxis.axes import DEPTH, WIDTH, Geometry, depth_window, strided
+from thirdaxis.axes import DEPTH, WIDTH, Geometry, depth_window, known, strided
 
 
 @dataclass(frozen=True)
@@ -69,10 +69,11 @@ def depth_padded(x: torch.Tensor, geometry: Geometry, taps: int) -> tuple[torch.
     out of bounds in the backward pass of an ordinary ``conv3d``.
     """
     depth, stride = x.shape[DEPTH], geometry.depth_stride
-    left, right = geometry.depth_window(depth, taps)
+    left, right = geometry.depth_window(taps)
     symmetric = (depth + 2 * left - geometry.span(taps)) // stride + 1
-    thin = stride > 1 and depth <= geometry.span(taps)
-    if geometry.pad_mode == "constant" and symmetric == strided(depth, stride) and not thin:
+    thin = stride > 1 and known(depth <= geometry.span(taps))
+    fits = known(symmetric == strided(depth, stride))
+    if geometry.pad_mode == "constant" and fits and not thin:
         return x, left
     return pad_axis(x, DEPTH, left, right, geometry.pad_mode), 0
 
@@ -110,7 +111,7 @@ def convolve_slices(
 
 def repeat_slices(x: torch.Tensor, stride: int, depth_out: int, axis: int = DEPTH) -> torch.Tensor:
     """Repeats every slice ``stride`` times and cuts to ``depth_out`` (the last fills a rest)."""
-    if stride == 1 and x.shape[axis] == depth_out:
+    if stride == 1 and known(x.shape[axis] == depth_out):
         return x
     source = torch.arange(depth_out, device=x.device) // stride
     return x.index_select(axis, source.clamp(max=x.shape[axis] - 1))
@@ -143,5 +144,5 @@ def transpose_volume(
         geometry.groups,
         (geometry.dilation[0], *geometry.dilation),
     )
-    left, _ = depth_window(x.shape[DEPTH], geometry.span(taps), 1, geometry.half)
+    left, _ = depth_window(geometry.span(taps), 1, geometry.half)
     return out.narrow(DEPTH, left, x.shape[DEPTH])
