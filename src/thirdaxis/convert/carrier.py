@@ -13,6 +13,8 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from types import FrameType
 from typing import Any
@@ -20,7 +22,7 @@ from typing import Any
 import torch
 
 from thirdaxis.axes import DEPTH, Pair, known
-from thirdaxis.convert.private import plain
+from thirdaxis.convert.private import is_stand_in, plain, shell
 from thirdaxis.errors import ThirdaxisError
 from thirdaxis.fusion.base import Fusion
 
@@ -79,19 +81,76 @@ class Hidden(torch.Tensor):
     setting: Setting
     call: Call
     padded: tuple[str, tuple[int, int]] | None = None
+    bare: Callable[[], AbstractContextManager] = plain
 
     @classmethod
     def __torch_function__(
         cls, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None
     ) -> Any:
         """Sends a call of the program to its rule."""
-        with plain():
+        with cls.bare():
             return RULES.get(func, slice_by_slice)(func, args, kwargs or {})
+
+
+class Traced(Hidden):
+    """The same for the stand-ins of a tracer, which cannot change class: a shell around one.
+
+    Its rules see the shell; what they do to it happens to the tensor inside.
+    """
+
+    inner: torch.Tensor
+    in_rule: ContextVar[bool] = ContextVar("thirdaxis_in_rule", default=False)
+
+    @staticmethod
+    def __new__(cls, inner: torch.Tensor) -> Traced:
+        """Wraps a tensor of a tracer."""
+        out = shell(cls, inner)
+        out.inner = inner
+        return out
+
+    @classmethod
+    def __torch_function__(
+        cls, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None
+    ) -> Any:
+        """Sends a call of the program to its rule, and a call of a rule to the tensors inside."""
+        if cls.in_rule.get():
+            args, kwargs = _unwrapped((args, kwargs or {}))
+            return func(*args, **kwargs)
+        with cls.bare():
+            return RULES.get(func, slice_by_slice)(func, args, kwargs or {})
+
+    @classmethod
+    def __torch_dispatch__(
+        cls, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None
+    ) -> Any:
+        """What reaches the shell itself, past every rule, has no sense."""
+        raise ConversionError(f"{func} cannot be traced on a volume; run the network as it is")
+
+    @classmethod
+    @contextmanager
+    def bare(cls) -> Iterator[None]:
+        """Inside, calls reach the tensors in the shells."""
+        token = cls.in_rule.set(True)
+        try:
+            yield
+        finally:
+            cls.in_rule.reset(token)
+
+
+def _unwrapped(value: Any) -> Any:
+    if isinstance(value, Traced):
+        return value.inner
+    if isinstance(value, tuple | list):
+        parts = [_unwrapped(part) for part in value]
+        return type(value)(*parts) if hasattr(value, "_fields") else type(value)(parts)
+    if isinstance(value, dict):
+        return {key: _unwrapped(part) for key, part in value.items()}
+    return value
 
 
 def hide(inner: torch.Tensor, setting: Setting, call: Call) -> Hidden:
     """Takes a tensor whose dimension 0 is depth into the carrier."""
-    out = inner.as_subclass(Hidden)
+    out = Traced(inner) if is_stand_in(inner) else inner.as_subclass(Hidden)
     out.setting, out.call = setting, call
     return out
 
@@ -153,7 +212,7 @@ def rule(*functions: Any) -> Callable[[Rule], Rule]:
 def slice_by_slice(func: Any, args: tuple, kwargs: dict) -> Any:
     """What has no rule: the function on every slice, vectorised over depth."""
     inputs = list(hidden_in((args, kwargs)))
-    tensors = [x.as_subclass(torch.Tensor) for x in inputs]
+    tensors = [x.inner if isinstance(x, Traced) else x.as_subclass(torch.Tensor) for x in inputs]
 
     def on_slices(*slices: torch.Tensor) -> Any:
         rest = iter(slices)

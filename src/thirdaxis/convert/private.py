@@ -1,5 +1,7 @@
 """The torch names that are not clearly public, in one place, tested on every supported torch."""
 
+from typing import Any
+
 import torch
 
 # Inside this context a call on a tensor subclass runs as on a plain tensor and returns plain ones.
@@ -7,3 +9,18 @@ plain = torch._C.DisableTorchFunctionSubclass
 
 # What all batch norms are, lazy and synchronised ones too.
 BatchNorm = torch.nn.modules.batchnorm._BatchNorm
+
+
+def is_stand_in(x: torch.Tensor) -> bool:
+    """Whether this is a tracer's tensor without numbers, of a class that C++ insists on."""
+    if type(x) is torch.Tensor:
+        return False
+    from torch._subclasses.fake_tensor import FakeTensor  # brings sympy
+
+    return isinstance(x, FakeTensor)
+
+
+def shell(cls: type, x: torch.Tensor) -> Any:
+    """An empty tensor of a subclass that answers questions as ``x`` does."""
+    like = {"dtype": x.dtype, "device": x.device, "layout": x.layout}
+    return torch.Tensor._make_wrapper_subclass(cls, x.shape, strides=x.stride(), **like)  # type: ignore[attr-defined]
