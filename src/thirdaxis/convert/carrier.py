@@ -20,8 +20,9 @@ from types import FrameType
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 
-from thirdaxis.axes import DEPTH, Pair, known
+from thirdaxis.axes import DEPTH, Pair, alike
 from thirdaxis.convert.private import is_stand_in, plain, shell
 from thirdaxis.errors import ThirdaxisError
 from thirdaxis.fusion.base import Fusion
@@ -54,7 +55,7 @@ class Call:
     def depth_at(self, plane: Pair) -> int | None:
         """Slices there were at this height and width; compared, not hashed: sizes may be symbols."""
         for (height, width), depth in self.depths:
-            if known(height == plane[0]) and known(width == plane[1]):
+            if alike(height, plane[0]) and alike(width, plane[1]):
                 return depth
         return None
 
@@ -114,8 +115,19 @@ class Traced(Hidden):
     ) -> Any:
         """Sends a call of the program to its rule, and a call of a rule to the tensors inside."""
         if cls.in_rule.get():
-            args, kwargs = _unwrapped((args, kwargs or {}))
-            return func(*args, **kwargs)
+            inner_args, inner_kwargs = _unwrapped((args, kwargs or {}))
+            name = getattr(func, "__name__", "")
+            plain_name = name[:-1] if name.endswith("_") and not name.startswith("_") else ""
+            if name.startswith("__i") and name != "__invert__":
+                plain_name = "__" + name[3:]
+            if inner_kwargs.pop("inplace", False):
+                plain_name = name
+            if plain_name and isinstance(args[0], Traced):
+                for space in (torch.Tensor, torch, F, torch._C._nn):
+                    if hasattr(space, plain_name):
+                        args[0].inner = getattr(space, plain_name)(*inner_args, **inner_kwargs)
+                        return args[0].inner
+            return func(*inner_args, **inner_kwargs)
         with cls.bare():
             return RULES.get(func, slice_by_slice)(func, args, kwargs or {})
 

@@ -11,7 +11,6 @@ import torch
 from torch import nn
 
 from thirdaxis.convert.carrier import Call, Hidden, Setting, hide, hide_volume
-from thirdaxis.convert.private import plain
 from thirdaxis.errors import InputError
 
 _log: ContextVar[list[Any] | None] = ContextVar("thirdaxis_log", default=None)
@@ -74,7 +73,7 @@ def reveal(x: torch.Tensor) -> torch.Tensor:
     """
     if not isinstance(x, Hidden):
         return x
-    with plain():
+    with x.bare():
         rank = x.dim() - 1
         if rank <= 2:
             return x.mean(0) if x.is_floating_point() else x.movedim(0, rank)
@@ -111,7 +110,7 @@ def with_setting(x: torch.Tensor, setting: Setting) -> torch.Tensor:
     """The same carrier under other settings."""
     if not isinstance(x, Hidden):
         return x
-    with plain():
+    with x.bare():
         out = hide(x.view_as(x), setting, x.call)
     out.padded = x.padded
     return out

@@ -85,7 +85,7 @@ def broadcast(func, args, kwargs):
         return hide_like(func(*args, **kwargs), source)
     except RuntimeError as error:
         inputs = list(hidden_in((args, kwargs)))
-        if len({x.shape[0] for x in inputs}) == 1:
+        if all(x.shape[0] == inputs[0].shape[0] for x in inputs):
             raise  # the program's own fault, or the machine's
         raise failure(func, inputs, error) from error
 

@@ -29,7 +29,7 @@ def folded(x: Hidden) -> torch.Tensor:
 
 def unfolded(planes: torch.Tensor, x: Hidden) -> torch.Tensor:
     """Undoes `folded` after a call that changed height and width: (N, C, D, H', W')."""
-    return planes.unflatten(1, (-1, x.shape[0]))
+    return planes.unflatten(1, (x.shape[2], x.shape[0]))
 
 
 def depth_taps(kernel, stride, x: Hidden) -> tuple[int, int]:
@@ -130,7 +130,7 @@ def _check_plane(x: Hidden, geometry: Geometry, ceil_mode: bool) -> None:
 @rule(F.adaptive_avg_pool2d)
 def adaptive_avg_pool2d(func, args, kwargs):
     """``F.adaptive_avg_pool2d``: to one value it drops the hidden axis, else pools depth alike."""
-    return _adaptive(func, args, kwargs, F.adaptive_avg_pool2d, F.adaptive_avg_pool3d)
+    return _adaptive(func, args, kwargs, F.adaptive_avg_pool2d, F.adaptive_avg_pool3d, _mean_of_all)
 
 
 @rule(F.adaptive_max_pool2d)
@@ -138,10 +138,18 @@ def adaptive_max_pool2d(func, args, kwargs):
     """``F.adaptive_max_pool2d``, as the average."""
     if kwargs.get("return_indices") or (len(args) > 2 and args[2]):
         return slice_by_slice(func, args, kwargs)
-    return _adaptive(func, args, kwargs, F.adaptive_max_pool2d, F.adaptive_max_pool3d)
+    return _adaptive(func, args, kwargs, F.adaptive_max_pool2d, F.adaptive_max_pool3d, _max_of_all)
 
 
-def _adaptive(func, args, kwargs, in_plane, in_volume):
+def _mean_of_all(volume):
+    return volume.mean((2, 3, 4), keepdim=True)
+
+
+def _max_of_all(volume):
+    return F.adaptive_max_pool3d(volume, 1)
+
+
+def _adaptive(func, args, kwargs, in_plane, in_volume, whole):
     given = arguments(args, kwargs, "input output_size")
     x, size = given["input"], given["output_size"]
     if x.dim() != 5:
@@ -149,7 +157,7 @@ def _adaptive(func, args, kwargs, in_plane, in_volume):
     size = tuple(size) if isinstance(size, list | tuple) else (size, size)
     plane = tuple(x.shape[i - 2] if size[i] is None else size[i] for i in (0, 1))
     if plane == (1, 1) and x.setting.statistics == "volume":
-        return in_volume(volume_of(x), 1).squeeze(DEPTH)
+        return whole(volume_of(x)).squeeze(DEPTH)
     remember_depth(x)
     depth = min(x.shape[0], *plane) if pools_depth(x, plane) else x.shape[0]
     volume = unfolded(in_plane(folded(x), plane), x)

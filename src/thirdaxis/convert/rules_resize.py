@@ -50,9 +50,22 @@ def resize_depth(volume, depth: int, mode: str, align_corners: bool | None) -> t
     if known(depth == volume.shape[DEPTH]):
         return volume
     size = (depth, *volume.shape[-2:])
+    if align_corners and isinstance(depth, torch.SymInt):
+        return _between_ends(volume, depth)
     if mode in {"nearest", "nearest-exact"}:
         return F.interpolate(volume, size, mode=mode)
     return F.interpolate(volume, size, mode="trilinear", align_corners=align_corners)
+
+
+def _between_ends(volume, depth: int) -> torch.Tensor:
+    """Linear along depth, ends on ends: as ``F.interpolate``, which asks if there is one slice."""
+    last = volume.shape[DEPTH] - 1
+    steps = torch.arange(depth, device=volume.device, dtype=volume.dtype)
+    place = steps * last / (steps[-1:].clamp(min=1))
+    before = place.long().clamp(max=last)
+    after = (before + 1).clamp(max=last)
+    share = (place - before).view(-1, 1, 1)
+    return torch.lerp(volume.index_select(DEPTH, before), volume.index_select(DEPTH, after), share)
 
 
 @rule(F.pad)

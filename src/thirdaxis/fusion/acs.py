@@ -150,10 +150,10 @@ def _at_kernel_centres(x: Tensor, geometry: Geometry, axis: int, view: int) -> T
     """Pads or crops ``axis`` so that a strided single tap meets the centres of the 2D kernel."""
     size, stride = x.shape[axis], geometry.stride[view]
     first = geometry.dilation[view] * (geometry.kernel[view] // 2) - geometry.padding[view]
-    out = geometry.plane_out(view, size)
-    if first == 0 and known(strided(size, stride) == out):
+    if first == 0 and known(strided(size, stride) == geometry.plane_out(view, size)):
         return x
-    return pad_axis(x, axis, -first, first + (out - 1) * stride + 1 - size)
+    span = geometry.span(geometry.kernel[view])
+    return pad_axis(x, axis, -first, first + 2 * geometry.padding[view] - span + 1)
 
 
 def _plane_transposed(x: Tensor, weight: Tensor, geometry: Geometry, axis: int) -> Tensor:
