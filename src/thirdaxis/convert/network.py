@@ -18,7 +18,7 @@ def convert(
     net: nn.Module,
     fusion: str | Fusion = "acs",
     *,
-    depth_stride: bool = True,
+    depth_stride: bool | None = None,
     in_channels: int | None = None,
     stem: str = "sum",
     statistics: str | None = None,
@@ -36,7 +36,9 @@ def convert(
         fusion: how a convolution looks along depth: a name (``"slicewise"``, ``"i3d"``, ``"acs"``)
             or a settings object such as ``thirdaxis.ACS()``.
         depth_stride: downsample depth wherever height and width are (``D -> ceil(D / s)``), or keep
-            every slice.
+            every slice. Default: downsample, but keep depth in networks of attention or of token
+            mixing and in those that cut pictures into large patches at once; see
+            `thirdaxis.convert.attention.why_depth_is_kept`.
         in_channels: channels of the volumes, if not those of the pictures: adapts the RGB stem.
         stem: how: ``"sum"``, ``"mean"``, ``"green"`` or ``"depth"``.
         statistics: ``"volume"`` lets global pooling, group and instance norms take in all slices,
@@ -59,7 +61,7 @@ def convert(
         raise UsageError(f"convert takes a torch.nn.Module, got {type(net).__name__}")
     if any("_thirdaxis" in vars(module) for module in net.modules()):
         raise UsageError("convert takes a 2D network; this one, or a part of it, is converted")
-    base = base_setting(fusion, depth_stride, statistics)
+    base = base_setting(net, fusion, depth_stride, statistics)
     settings = settings_by_name(net, base, overrides or {})
     if example is not None:
         check_settings(net, example, settings).raise_if_failed()
