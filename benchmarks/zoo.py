@@ -12,21 +12,23 @@ timm-others (a random one of 40 modules), transformers.
 
 import argparse
 import csv
-import json
-import os
+import multiprocessing
 import platform
 import resource
-import subprocess
-import sys
 import time
+import warnings
 from collections import Counter
 from datetime import date
 from fnmatch import fnmatchcase
 from importlib import metadata
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
+import torch
 from zoo_networks import SUITES, NotIn2D, network_and_side
+
+from thirdaxis.convert.proof import prove
 
 RESULTS = Path(__file__).parent / "results"
 COLUMNS = (
@@ -34,16 +36,11 @@ COLUMNS = (
     *("error", "sensitivity", "seconds", "reason"),
 )
 LIBRARIES = ("torch", "torchvision", "timm", "segmentation-models-pytorch", "transformers")
-OUT_OF_MEMORY = ("can't allocate memory", "not enough memory", "unable to mmap")
+OUT_OF_MEMORY = ("can't allocate memory", "not enough memory", "unable to mmap", "MemoryError")
 
 
 def judge(suite: str, name: str) -> dict[str, Any]:
     """Proves one network, in this process."""
-    import torch
-
-    from thirdaxis.convert.proof import prove
-
-    torch.set_num_threads(1)
     try:
         net, side = network_and_side(suite, name)
     except NotIn2D as error:
@@ -66,29 +63,38 @@ def judge(suite: str, name: str) -> dict[str, Any]:
 
 def judge_apart(suite: str, name: str, limit: float, memory: float) -> dict[str, Any]:
     """Proves one network in a process of one thread, within so many seconds and GiB."""
-    most = int(memory * 2**30)
     started = time.monotonic()
     row: dict[str, Any] = {"model": name}
+    apart = multiprocessing.get_context("fork")  # the libraries are imported once, before it
+    receiver, sender = apart.Pipe(duplex=False)
+    process = apart.Process(target=tell, args=(sender, suite, name, memory))
+    process.start()
+    sender.close()
     try:
-        done = subprocess.run(
-            [sys.executable, "-W", "ignore", __file__, "--suite", suite, "--one", name],
-            capture_output=True,
-            text=True,
-            timeout=limit,
-            env=os.environ | {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"},
-            preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_DATA, (most, most)),
-        )
-        lines = done.stdout.strip().splitlines()
-        if done.returncode == 0 and lines:
-            row |= json.loads(lines[-1])
+        if receiver.poll(limit):
+            row |= receiver.recv()
         else:
-            said = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
-            row |= {"status": "FAILED", "reason": said[-1]}
-    except subprocess.TimeoutExpired:
-        row |= {"status": "too long", "reason": f"more than {limit:g} s"}
+            row |= {"status": "too long", "reason": f"more than {limit:g} s"}
+    except EOFError:
+        process.join()
+        row |= {"status": "FAILED", "reason": f"exit code {process.exitcode}"}
+    process.kill()
+    process.join()
     if row["status"] == "FAILED" and any(words in row["reason"] for words in OUT_OF_MEMORY):
         row |= {"status": "too large", "reason": f"more than {memory:g} GiB"}
     return row | {"seconds": round(time.monotonic() - started, 1)}
+
+
+def tell(sender: Connection, suite: str, name: str, memory: float) -> None:
+    """Proves one network within so many GiB, and sends what came of it."""
+    most = int(memory * 2**30)
+    resource.setrlimit(resource.RLIMIT_DATA, (most, most))
+    warnings.simplefilter("ignore")
+    try:
+        sender.send(judge(suite, name))
+    except Exception as error:
+        said = str(error).strip() or repr(error)
+        sender.send({"status": "FAILED", "reason": said.splitlines()[0]})
 
 
 def table(suite: str, rows: list[dict[str, Any]], command: str) -> str:
@@ -130,14 +136,12 @@ def main() -> None:
     parser.add_argument("--limit", type=float, default=300, help="seconds a network")
     parser.add_argument("--memory", type=float, default=16, help="GiB a network")
     parser.add_argument("--out", type=Path, help="folder for the tables; none only prints")
-    parser.add_argument("--one", help=argparse.SUPPRESS)
     told = parser.parse_args()
-    if told.one:
-        print(json.dumps(judge(told.suite, told.one)))
-        return
-    names = SUITES[told.suite][0]()
-    if told.names:
-        names = [n for n in names if any(fnmatchcase(n, pattern) for pattern in told.names)]
+    torch.set_num_threads(1)
+    names = told.names
+    if not names or any("*" in name for name in names):
+        every = SUITES[told.suite][0]()
+        names = [n for n in every if any(fnmatchcase(n, p) for p in names or ["*"])]
     rows = []
     for name in names:
         rows.append(judge_apart(told.suite, name, told.limit, told.memory))

@@ -4,8 +4,15 @@ import random
 import re
 from collections.abc import Callable, Iterator
 
+import segmentation_models_pytorch as smp
+import timm
 import torch
+import transformers
 from torch import nn
+from torchvision import models
+from torchvision.models.detection import backbone_utils
+
+from thirdaxis.convert.attention import why_depth_is_kept
 
 SIDES = (64, 96, 128, 160, 192, 224, 256, 288, 299, 320, 384, 512)
 ENCODERS = (
@@ -32,15 +39,11 @@ class Picked(nn.Module):
 
 def torchvision_names() -> list[str]:
     """Every classifier and every segmentation network."""
-    from torchvision import models
-
     return [*models.list_models(models), *models.list_models(models.segmentation)]
 
 
 def torchvision_network(name: str) -> Iterator[nn.Module]:
     """A network with random weights; the vision transformers for small pictures."""
-    from torchvision import models
-
     told: dict[str, object] = {"weights": None}
     if name in {"googlenet", "inception_v3"}:
         told["init_weights"] = False  # minutes of truncated normals
@@ -53,8 +56,6 @@ def torchvision_network(name: str) -> Iterator[nn.Module]:
 
 def detection_names() -> list[str]:
     """The detectors, whose backbones are meant, and the functions that build backbones."""
-    from torchvision import models
-
     by_function = [
         *(f"resnet_fpn_backbone/{n}" for n in ("resnet18", "resnet50", "resnext50_32x4d")),
         *(f"mobilenet_backbone/{n}" for n in ("mobilenet_v2", "mobilenet_v3_small")),
@@ -64,9 +65,6 @@ def detection_names() -> list[str]:
 
 def detection_network(name: str) -> Iterator[nn.Module]:
     """The backbone of a detector, feature pyramid and all."""
-    from torchvision import models
-    from torchvision.models.detection import backbone_utils
-
     function, _, backbone = name.partition("/")
     if backbone:
         build, told = getattr(backbone_utils, function), {"backbone_name": backbone}
@@ -79,8 +77,6 @@ def detection_network(name: str) -> Iterator[nn.Module]:
 
 def smp_names() -> list[str]:
     """Every decoder with several encoders; those that a decoder refuses are left out."""
-    import segmentation_models_pytorch as smp
-
     found = []
     for decoder in sorted(smp.MODEL_ARCHITECTURES_MAPPING):
         found += [f"{decoder}/{e}" for e in (DPT_ENCODERS if decoder == "dpt" else ENCODERS)]
@@ -89,18 +85,12 @@ def smp_names() -> list[str]:
 
 def smp_network(name: str) -> Iterator[nn.Module]:
     """A decoder on an encoder."""
-    import segmentation_models_pytorch as smp
-
     decoder, _, encoder = name.partition("/")
     yield smp.create_model(decoder, encoder, encoder_weights=None, classes=3)
 
 
 def timm_sizes(module: str) -> list[tuple[int, str, bool]]:
     """Every architecture of a timm module: parameters, name, whether depth is kept; small first."""
-    import timm
-
-    from thirdaxis.convert.attention import why_depth_is_kept
-
     found = []
     for name in timm.list_models(module=module):
         if name.startswith("test_"):
@@ -117,8 +107,6 @@ def timm_names() -> list[str]:
 
     The kinds are those whose depth is strided and those whose depth is kept by default.
     """
-    import timm
-
     found = []
     for module in timm.list_modules():
         rows = timm_sizes(module)
@@ -129,8 +117,6 @@ def timm_names() -> list[str]:
 
 def timm_other_names(count: int = 40) -> list[str]:
     """A random architecture of up to 100 million parameters from each of so many timm modules."""
-    import timm
-
     chance = random.Random(3)
     found = []
     for module in chance.sample(timm.list_modules(), count):
@@ -141,8 +127,6 @@ def timm_other_names(count: int = 40) -> list[str]:
 
 def timm_network(name: str) -> Iterator[nn.Module]:
     """An architecture for small pictures where it can be told so, then as it is."""
-    import timm
-
     architecture = name.rpartition("/")[2]
     for side in (64, 96, 112, 128):
         try:
@@ -189,8 +173,6 @@ SMALL = {"hidden_size": 48, "num_hidden_layers": 2, "num_attention_heads": 3}
 
 def transformers_network(name: str) -> Iterator[nn.Module]:
     """A network of a small configuration, with nothing fetched."""
-    import transformers
-
     family, task = re.fullmatch(r"(.+?)(For[A-Z]\w*)?", name).groups()
     config = getattr(transformers, f"{family}Config")
     told = dict(TRANSFORMERS[name])

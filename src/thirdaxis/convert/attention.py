@@ -10,12 +10,13 @@ from thirdaxis.axes import pair
 LARGE_PATCH = 7
 
 # Projections as attention layers name them: one for all three, or one of queries and one of keys.
-_BEFORE = r"(?:to_?|w_?|c_|in_|conv_?|lin(?:ear)?_?|proj_?|fc_?)?"
+_BEFORE = r"(?:(?:to|w|c|in|conv(?:olution)?|lin(?:ear)?|proj(?:ection)?|fc|attn|self)_?)*"
 _AFTER = r"(?:_?(?:proj(?:ection)?|conv|lin(?:ear)?|layer|embed|map|s))?_?\d*"
 _FUSED = re.compile(rf"{_BEFORE}(?:qkv|kqv|qk|query_key_value|c_attn){_AFTER}", re.IGNORECASE)
 _QUERY = re.compile(rf"{_BEFORE}(?:q|query|queries){_AFTER}", re.IGNORECASE)
 _KEY = re.compile(rf"{_BEFORE}(?:kv?|keys?|key_?value){_AFTER}", re.IGNORECASE)
 _TOKENS = re.compile(r"(?:mlp|linear|mix\w*|ff)_?tokens?|tokens?_?(?:mlp|linear|mixing)|sgu")
+_HEADS = ("num_heads", "n_heads", "n_head", "nheads", "heads", "num_attention_heads")
 _LAYERS = (nn.MultiheadAttention, nn.TransformerEncoderLayer, nn.TransformerDecoderLayer)
 
 
@@ -48,8 +49,10 @@ def why_depth_is_kept(net: nn.Module) -> str:
 
 
 def _attends(module: nn.Module) -> bool:
-    """Whether a module is an attention layer, by its type or by its projections' names."""
+    """Whether a module is an attention layer: by type, number of heads, or projections' names."""
     if isinstance(module, _LAYERS) or "in_proj_weight" in module._parameters:
+        return True
+    if any(isinstance(vars(module).get(name), int) for name in _HEADS):
         return True
     parts = [name for name, _ in module.named_children()]
     if any(_FUSED.fullmatch(part) for part in parts):
