@@ -46,8 +46,8 @@ def is_programs_own(part: nn.Module, converted: Callable[[nn.Module], bool]) -> 
         frame = frame.f_back
     if isinstance(caller, torch.fx.GraphModule):
         raise InputError(
-            "a graph traced from a converted network takes volumes for pictures: trace the 2D "
-            "network and convert the result, e.g. "
+            "a graph traced from a converted network, or unpickled, takes volumes for pictures: "
+            "trace the 2D network and convert the result, e.g. "
             "thirdaxis.convert(create_feature_extractor(net2d, return_nodes))"
         )
     if caller is not None and converted(caller):

@@ -1,6 +1,5 @@
 """The self-check: identical slices must give the 2D answer, and every convolution is counted."""
 
-import copy
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -9,6 +8,7 @@ import torch
 from torch import nn
 
 from thirdaxis.convert.carrier import ConversionError, Setting
+from thirdaxis.convert.copies import copied, refuse_unfinished
 from thirdaxis.convert.entry import logged, map_tensors
 from thirdaxis.convert.lift import lift, twin
 from thirdaxis.convert.private import BatchNorm
@@ -118,6 +118,7 @@ def check(
         InputError: the 2D network cannot take such pictures.
         ConversionError: something in the network has no rule.
     """
+    refuse_unfinished(net)
     base = base_setting(net, fusion, depth_stride, statistics)
     return check_settings(net, example, settings_by_name(net, base, overrides or {}))
 
@@ -177,7 +178,7 @@ def calibrated(net: nn.Module, pictures: torch.Tensor) -> tuple[nn.Module, torch
     """
     own = next((p.dtype for p in net.parameters() if p.is_floating_point()), pictures.dtype)
     for dtype in (torch.float64, own):
-        flat, cast = copy.deepcopy(net).to(dtype).eval(), pictures.to(dtype)
+        flat, cast = copied(net).to(dtype).eval(), pictures.to(dtype)
         for norm in flat.modules():
             if isinstance(norm, BatchNorm):
                 norm.train()

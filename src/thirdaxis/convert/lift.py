@@ -1,15 +1,16 @@
 """Lifting a network once every module's setting is known: kernels stored, hooks hung."""
 
-import copy
 from collections.abc import Mapping
 from dataclasses import dataclass
 from inspect import isgeneratorfunction
 from types import FunctionType
 
+import torch
 from torch import nn
 
 from thirdaxis.axes import Geometry, pair
 from thirdaxis.convert.carrier import Setting
+from thirdaxis.convert.copies import copied, keep_in_copies
 from thirdaxis.convert.entry import Enter, Leave, Method
 
 # Modules that mean the same on a volume and on a picture, which are never entered by themselves.
@@ -38,7 +39,7 @@ class Conversion:
 
 def twin(net: nn.Module) -> nn.Module:
     """A copy with buffers, flags and hooks of its own that shares the parameters' memory."""
-    return copy.deepcopy(net, {id(p): p for p in net.parameters()})
+    return copied(net, share_parameters=True)
 
 
 def lift(
@@ -67,6 +68,8 @@ def lift(
         enter, leave = Enter(setting, apart, not name), Leave(outer if apart else None)
         module.register_forward_pre_hook(enter, with_kwargs=True, prepend=True)
         module.register_forward_hook(leave, with_kwargs=True)
+        if isinstance(module, torch.fx.GraphModule):
+            keep_in_copies(module)
         for method in _public_methods(type(module)) - vars(module).keys():
             vars(module)[method] = Method(module, method, setting)
     return net

@@ -1,12 +1,13 @@
 """`convert`: from a 2D network to the same network on volumes."""
 
-import copy
 from collections.abc import Mapping
 
 import torch
 from torch import nn
 
 from thirdaxis.convert.check import check_settings
+from thirdaxis.convert.copies import copied, refuse_unfinished
+from thirdaxis.convert.entry import is_converted
 from thirdaxis.convert.lift import lift
 from thirdaxis.convert.settings import Override, base_setting, settings_by_name
 from thirdaxis.convert.stem import adapt_stem
@@ -54,17 +55,19 @@ def convert(
         The network on volumes.
 
     Raises:
-        UsageError: an argument that makes no sense.
+        UsageError: an argument that makes no sense, or a network that is scripted, or lazy and has
+            not run yet.
         ConversionError: the self-check failed.
     """
     if not isinstance(net, nn.Module):
         raise UsageError(f"convert takes a torch.nn.Module, got {type(net).__name__}")
-    if any("_thirdaxis" in vars(module) for module in net.modules()):
+    if any(is_converted(module) for module in net.modules()):
         raise UsageError("convert takes a 2D network; this one, or a part of it, is converted")
+    refuse_unfinished(net)
     base = base_setting(net, fusion, depth_stride, statistics)
     settings = settings_by_name(net, base, overrides or {})
     if example is not None:
         check_settings(net, example, settings).raise_if_failed()
-    lifted = copy.deepcopy(net)
+    lifted = copied(net)
     stems = [] if in_channels is None else adapt_stem(lifted, in_channels, stem)
     return lift(lifted, settings, stems=dict.fromkeys(stems, stem))
