@@ -121,13 +121,13 @@ class Insider(nn.Module):
 
     def forward(self, x, turned=False):
         if turned:
-            return self(x) + self(x.flip(-1)).flip(-1).mul(0.5)
+            return self(x) + self(x.transpose(2, 3)).transpose(2, 3)
         x = self.conv(x)
         grid = x.amax((2, 3)).view(len(x), 1, 1, 2, 2)
         return x * self.inner(grid).flatten(1)[:, :, None, None]
 
     def scores(self, x):
-        return self(x).softmax(1)
+        return self(x).softmax(2)
 
 
 def test_the_programs_own_five_dimensions_and_calls_of_itself(volume):
