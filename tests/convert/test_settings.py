@@ -120,7 +120,7 @@ def test_the_depth_stem_reads_three_slices_as_red_green_and_blue(resnet):
     [
         ({"fusion": "asc"}, "unknown fusion 'asc'; did you mean 'acs'"),
         ({"fusion": 3}, "fusion takes a name or a settings object, got 3"),
-        ({"depth_stride": "no"}, "depth_stride takes True or False, got 'no'"),
+        ({"depth_stride": "no"}, "depth_stride takes True, False or None, got 'no'"),
         ({"in_channels": 0}, "in_channels takes a whole number from 1, got 0"),
         ({"in_channels": 1, "stem": "grene"}, "did you mean 'green'"),
         ({"in_channels": 2, "stem": "depth"}, "makes a network of 1 channel"),

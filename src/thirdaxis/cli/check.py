@@ -21,8 +21,12 @@ def check(
         typer.Option(help="'library', or a .safetensors or .pth file; none is a random start."),
     ] = None,
     depth_stride: Annotated[
-        bool, typer.Option(help="Reduce depth wherever height and width are reduced.")
-    ] = True,
+        bool | None,
+        typer.Option(
+            help="Reduce depth wherever height and width are reduced, or keep it. Unless set, it "
+            "is reduced, but kept in networks of attention or token mixing."
+        ),
+    ] = None,
     classes: Annotated[int, typer.Option(min=1, help="Outputs of the network.")] = 2,
     depth: Annotated[int, typer.Option(min=1, help="Slices of the volume to check on.")] = 5,
     side: Annotated[int, typer.Option(min=1, help="Its height and width.")] = 64,

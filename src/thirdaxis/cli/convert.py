@@ -33,8 +33,12 @@ def convert(
         str, typer.Option(help="How an RGB stem is adapted: sum, mean, green or depth.")
     ] = "sum",
     depth_stride: Annotated[
-        bool, typer.Option(help="Reduce depth wherever height and width are reduced.")
-    ] = True,
+        bool | None,
+        typer.Option(
+            help="Reduce depth wherever height and width are reduced, or keep it. Unless set, it "
+            "is reduced, but kept in networks of attention or token mixing."
+        ),
+    ] = None,
     classes: Annotated[
         int | None,
         typer.Option(min=1, help="Outputs; 1000 for a classifier and 2 for others unless set."),

@@ -35,7 +35,8 @@ def train(
     depth_stride: Annotated[
         bool | None,
         typer.Option(
-            "--depth-stride/--keep-depth", help="Reduce depth where height and width are."
+            "--depth-stride/--keep-depth",
+            help="Reduce depth where height and width are; default: as suits the network.",
         ),
     ] = None,
     spacing: Annotated[

@@ -1,6 +1,5 @@
 """The self-check: identical slices must give the 2D answer, and every convolution is counted."""
 
-import copy
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -9,6 +8,7 @@ import torch
 from torch import nn
 
 from thirdaxis.convert.carrier import ConversionError, Setting
+from thirdaxis.convert.copies import copied, refuse_unfinished
 from thirdaxis.convert.entry import logged, map_tensors
 from thirdaxis.convert.lift import lift, twin
 from thirdaxis.convert.private import BatchNorm
@@ -93,7 +93,7 @@ def check(
     example: torch.Tensor,
     fusion: str | Fusion = "acs",
     *,
-    depth_stride: bool = True,
+    depth_stride: bool | None = None,
     statistics: str | None = None,
     overrides: Mapping[str, Override] | None = None,
 ) -> Check:
@@ -118,7 +118,8 @@ def check(
         InputError: the 2D network cannot take such pictures.
         ConversionError: something in the network has no rule.
     """
-    base = base_setting(fusion, depth_stride, statistics)
+    refuse_unfinished(net)
+    base = base_setting(net, fusion, depth_stride, statistics)
     return check_settings(net, example, settings_by_name(net, base, overrides or {}))
 
 
@@ -130,7 +131,7 @@ def check_settings(net: nn.Module, example: torch.Tensor, settings: Mapping[str,
         for name, setting in settings.items()
     }
     with torch.no_grad():
-        flat, pictures = _calibrated(net, pictures)
+        flat, pictures = calibrated(net, pictures)
         answer = tensors(flat(pictures))
         changed = tensors(flat(pictures.roll(1, 0) + 0.1 * torch.randn_like(pictures)))
         volume = pictures.unsqueeze(2).repeat(1, 1, depth, 1, 1)
@@ -170,14 +171,14 @@ def _pictures(net: nn.Module, example: torch.Tensor) -> tuple[torch.Tensor, int]
     return pictures, depth
 
 
-def _calibrated(net: nn.Module, pictures: torch.Tensor) -> tuple[nn.Module, torch.Tensor]:
+def calibrated(net: nn.Module, pictures: torch.Tensor) -> tuple[nn.Module, torch.Tensor]:
     """A copy in eval mode whose batch norms have the statistics of these pictures, and these.
 
     In double precision, so that rounding says nothing; in the network's own where its code insists.
     """
     own = next((p.dtype for p in net.parameters() if p.is_floating_point()), pictures.dtype)
     for dtype in (torch.float64, own):
-        flat, cast = copy.deepcopy(net).to(dtype).eval(), pictures.to(dtype)
+        flat, cast = copied(net).to(dtype).eval(), pictures.to(dtype)
         for norm in flat.modules():
             if isinstance(norm, BatchNorm):
                 norm.train()
@@ -202,7 +203,7 @@ def _compare(
             f"self-check failed: the 2D network returns {len(answer)} tensors, the converted one "
             f"{len(same)}"
         )
-    change = _rms([a - b for a, b in zip(answer, changed, strict=True)])
+    change = rms([a - b for a, b in zip(answer, changed, strict=True)])
     worst = 0.0
     for flat, volume in zip(answer, same, strict=True):
         if volume.dim() == flat.dim() + 1:
@@ -213,8 +214,9 @@ def _compare(
                 f"one {tuple(volume.shape)}"
             )
         worst = max(worst, (volume - flat).abs().max().item())
-    return worst / max(change, 1e-30), change / max(_rms(answer), 1e-30)
+    return worst / max(change, 1e-30), change / max(rms(answer), 1e-30)
 
 
-def _rms(values: list[torch.Tensor]) -> float:
+def rms(values: list[torch.Tensor]) -> float:
+    """Root mean square over all numbers of all tensors."""
     return torch.cat([v.double().flatten() for v in values]).square().mean().sqrt().item()

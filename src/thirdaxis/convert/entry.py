@@ -1,4 +1,4 @@
-"""The two hooks by which a converted network takes volumes and returns volumes."""
+"""How volumes go into the carrier and come out: hooks on a converted network and on its parts."""
 
 import copy
 from collections.abc import Callable, Iterator, Mapping
@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from thirdaxis.convert.caller import is_programs_own
 from thirdaxis.convert.carrier import Call, Hidden, Setting, hide, hide_volume
 from thirdaxis.errors import InputError
 
@@ -29,47 +30,134 @@ def logged() -> Iterator[list[Any]]:
 
 @dataclass(frozen=True)
 class Enter:
-    """Forward pre-hook of a converted network: volumes go into the carrier."""
+    """Forward pre-hook of a converted network and of each of its parts.
+
+    Inside the carrier there is nothing to do, except for a part with settings of its own. Volumes
+    (N, C, D, H, W) that come from outside go into the carrier, and this module owns the call.
+
+    Attributes:
+        setting: how the module is lifted.
+        apart: whether its setting differs from that of its surroundings.
+        whole: whether it is the network itself, which takes nothing but volumes.
+    """
 
     setting: Setting
+    apart: bool = False
+    whole: bool = False
 
-    def __call__(self, module: nn.Module, args: tuple, kwargs: dict) -> tuple[tuple, dict]:
-        """Hides the depth of every (N, C, D, H, W) tensor among the arguments."""
-        call = Call(log=_log.get())
-        seen: list[int] = []
+    def __call__(self, module: nn.Module, args: tuple, kwargs: dict) -> tuple[tuple, dict] | None:
+        """Hides the depth of volumes; gives carriers this part's setting."""
+        first = args[0] if args else None
+        if isinstance(first, Hidden) and not self.apart and first.call.owner is not module:
+            return None  # nearly every call there is
+        found = tensors_in((args, kwargs))
+        carriers = [x for x in found if isinstance(x, Hidden)]
+        if carriers:
+            return self._within(module, carriers[0].call, args, kwargs)
+        ranks = [x.dim() for x in found]
+        if 5 not in ranks:
+            if self.whole:
+                raise _no_volume(module, ranks)
+            return None
+        if not self.whole and is_programs_own(module, is_converted):
+            return None
+        return enter((args, kwargs), self.setting, module)
 
-        def enter(x: torch.Tensor) -> torch.Tensor:
-            seen.append(x.dim())
-            if isinstance(x, Hidden) or x.dim() != 5:
-                return x
-            hidden = hide_volume(x, self.setting, call)
-            call.remember((x.shape[-2], x.shape[-1]), x.shape[-3])
-            return hidden
-
-        args, kwargs = map_tensors(args, enter), map_tensors(kwargs, enter)
-        if 5 not in seen:
-            came = ", ".join(f"rank {rank}" for rank in seen) or "no tensor"
-            raise InputError(
-                f"{type(module).__name__} was converted to 3D and takes (N, C, D, H, W), got "
-                f"{came}; add the depth axis, e.g. x.unsqueeze(2) for a single slice"
-            )
-        return args, kwargs
+    def _within(
+        self, module: nn.Module, call: Call, args: tuple, kwargs: dict
+    ) -> tuple[tuple, dict] | None:
+        """A call from inside the carrier, of a part with its own setting or of the owner again."""
+        again = call.owner is module
+        if not again and not self.apart:
+            return None
+        call = replace(call, owner=None) if again else call
+        return map_tensors((args, kwargs), lambda x: with_setting(x, self.setting, call))
 
 
 @dataclass(frozen=True)
 class Leave:
-    """Forward hook of a converted network: what leaves the carrier is ordinary tensors again."""
+    """Forward hook of a converted network and of each of its parts.
+
+    Attributes:
+        outer: the setting of the surroundings, where it differs from the module's own.
+    """
+
+    outer: Setting | None = None
 
     def __call__(self, module: nn.Module, args: tuple, kwargs: dict, output: Any) -> Any:
-        """Reveals every tensor of the output; see `reveal`."""
-        return map_tensors(output, reveal)
+        """Reveals the output of the module that owns the call; else gives the outer setting."""
+        first = args[0] if args else None
+        if not isinstance(first, Hidden):
+            carriers = (x for x in tensors_in((args, kwargs)) if isinstance(x, Hidden))
+            first = next(carriers, None)
+            if first is None:
+                return None
+        if first.call.owner is module:
+            return map_tensors(output, reveal)
+        if self.outer is None:
+            return None
+        outer, call = self.outer, first.call
+        return map_tensors(output, lambda x: with_setting(x, outer, call))
+
+
+@dataclass(frozen=True, eq=False)
+class Method:
+    """A method of a converted network or part that takes volumes as a call of the module does.
+
+    Attributes:
+        module: the network or part.
+        name: the name that the method has in its class.
+        setting: how the module is lifted.
+    """
+
+    module: nn.Module
+    name: str
+    setting: Setting
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Runs the method, in the carrier if volumes come from outside."""
+        method = getattr(type(self.module), self.name)
+        if args and isinstance(args[0], Hidden):
+            return method(self.module, *args, **kwargs)
+        ranks = [0 if isinstance(x, Hidden) else x.dim() for x in tensors_in((args, kwargs))]
+        if 5 not in ranks or 0 in ranks or is_programs_own(self.module, is_converted):
+            return method(self.module, *args, **kwargs)
+        args, kwargs = enter((args, kwargs), self.setting, self)
+        return map_tensors(method(self.module, *args, **kwargs), reveal)
+
+
+def is_converted(module: nn.Module) -> bool:
+    """Whether a module is a converted network or a part of one."""
+    return any(isinstance(hook, Enter) for hook in module._forward_pre_hooks.values())
+
+
+def enter(values: Any, setting: Setting, owner: Any) -> Any:
+    """Takes every (N, C, D, H, W) tensor of the arguments into the carrier, in one new call."""
+    call = Call(log=_log.get(), owner=owner)
+
+    def hidden(x: torch.Tensor) -> torch.Tensor:
+        if x.dim() != 5:
+            return x
+        call.remember((x.shape[-2], x.shape[-1]), x.shape[-3])
+        return hide_volume(x, setting, call)
+
+    return map_tensors(values, hidden)
+
+
+def _no_volume(module: nn.Module, ranks: list[int]) -> InputError:
+    came = ", ".join(f"rank {rank}" for rank in ranks) or "no tensor"
+    return InputError(
+        f"{type(module).__name__} was converted to 3D and takes (N, C, D, H, W), got "
+        f"{came}; add the depth axis, e.g. x.unsqueeze(2) for a single slice"
+    )
 
 
 def reveal(x: torch.Tensor) -> torch.Tensor:
     """The ordinary tensor behind what a part of a converted network sees, e.g. in a hook.
 
     (N, C, H, W) becomes (N, C, D, H, W), tokens (N, L, C) become (N, D, L, C), and a vector per
-    slice becomes the mean over slices, (N, C).
+    slice becomes the mean over slices, (N, C). In a map with channels last, (N, H, W, C), depth
+    comes third as well: (N, H, D, W, C).
     """
     if not isinstance(x, Hidden):
         return x
@@ -80,40 +168,26 @@ def reveal(x: torch.Tensor) -> torch.Tensor:
         return x.movedim(0, 1 if rank == 3 else rank - 2)
 
 
-@dataclass(frozen=True)
-class EnterPart:
-    """Forward pre-hook of a part with settings of its own."""
-
-    setting: Setting
-
-    def __call__(self, module: nn.Module, args: tuple, kwargs: dict) -> tuple[tuple, dict]:
-        """Gives every carrier among the arguments this part's settings."""
-
-        def enter(x: torch.Tensor) -> torch.Tensor:
-            return with_setting(x, self.setting)
-
-        return map_tensors(args, enter), map_tensors(kwargs, enter)
-
-
-@dataclass(frozen=True)
-class LeavePart:
-    """Forward hook of a part with settings of its own: those of its surroundings return."""
-
-    setting: Setting
-
-    def __call__(self, module: nn.Module, args: tuple, kwargs: dict, output: Any) -> Any:
-        """Gives every carrier of the output the settings of the enclosing part."""
-        return map_tensors(output, lambda x: with_setting(x, self.setting))
-
-
-def with_setting(x: torch.Tensor, setting: Setting) -> torch.Tensor:
-    """The same carrier under other settings."""
+def with_setting(x: torch.Tensor, setting: Setting, call: Call) -> torch.Tensor:
+    """The same carrier under another setting."""
     if not isinstance(x, Hidden):
         return x
     with x.bare():
-        out = hide(x.view_as(x), setting, x.call)
+        out = hide(x.view_as(x), setting, call)
     out.padded = x.padded
     return out
+
+
+def tensors_in(value: Any) -> list[torch.Tensor]:
+    """Every tensor in tuples, lists, mappings and dataclasses, in order."""
+    found: list[torch.Tensor] = []
+
+    def take(x: torch.Tensor) -> torch.Tensor:
+        found.append(x)
+        return x
+
+    map_tensors(value, take)
+    return found
 
 
 def map_tensors(value: Any, function: Callable[[torch.Tensor], torch.Tensor]) -> Any:

@@ -1,14 +1,23 @@
 """Lifting a network once every module's setting is known: kernels stored, hooks hung."""
 
-import copy
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
+from inspect import isgeneratorfunction
+from types import FunctionType
 
+import torch
 from torch import nn
 
 from thirdaxis.axes import Geometry, pair
 from thirdaxis.convert.carrier import Setting
-from thirdaxis.convert.entry import Enter, EnterPart, Leave, LeavePart
+from thirdaxis.convert.copies import copied, keep_in_copies
+from thirdaxis.convert.entry import Enter, Leave, Method
+
+# Modules that mean the same on a volume and on a picture, which are never entered by themselves.
+SAME_ON_VOLUMES = (
+    *(nn.Identity, nn.Linear, nn.Dropout, nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.PReLU, nn.ELU),
+    *(nn.GELU, nn.SiLU, nn.Mish, nn.Sigmoid, nn.Hardsigmoid, nn.Tanh, nn.Hardtanh, nn.Hardswish),
+)
 
 
 @dataclass(frozen=True)
@@ -30,7 +39,7 @@ class Conversion:
 
 def twin(net: nn.Module) -> nn.Module:
     """A copy with buffers, flags and hooks of its own that shares the parameters' memory."""
-    return copy.deepcopy(net, {id(p): p for p in net.parameters()})
+    return copied(net, share_parameters=True)
 
 
 def lift(
@@ -51,16 +60,39 @@ def lift(
     net._thirdaxis = Conversion(settings[""], parts, stems or {}, count)  # type: ignore[assignment]
     _store_kernels(net, settings)
     for name, module in net.named_modules():
-        outer = settings[name.rpartition(".")[0]]
-        if settings[name] != outer:
-            _hang(module, EnterPart(settings[name]), LeavePart(outer))
-    _hang(net, Enter(settings[""]), Leave())
+        setting, outer = settings[name], settings[name.rpartition(".")[0]]
+        apart = setting != outer
+        same = type(module) in SAME_ON_VOLUMES or not _is_called(module)
+        if name and same and not apart:
+            continue
+        enter, leave = Enter(setting, apart, not name), Leave(outer if apart else None)
+        module.register_forward_pre_hook(enter, with_kwargs=True, prepend=True)
+        module.register_forward_hook(leave, with_kwargs=True)
+        if isinstance(module, torch.fx.GraphModule):
+            keep_in_copies(module)
+        for method in _public_methods(type(module)) - vars(module).keys():
+            vars(module)[method] = Method(module, method, setting)
     return net
 
 
-def _hang(module: nn.Module, enter: Callable, leave: Callable) -> None:
-    module.register_forward_pre_hook(enter, with_kwargs=True, prepend=True)
-    module.register_forward_hook(leave, with_kwargs=True)
+def _is_called(module: nn.Module) -> bool:
+    return type(module).forward is not nn.Module.forward
+
+
+def _public_methods(kind: type[nn.Module]) -> set[str]:
+    """Methods of a network's own classes that a user may call with a volume."""
+    known = set(dir(nn.Module))
+    return {
+        name
+        for owner in kind.__mro__
+        if getattr(owner, "forward", nn.Module.forward) is not nn.Module.forward
+        and not owner.__module__.startswith("torch.")
+        for name, value in vars(owner).items()
+        if isinstance(value, FunctionType) and not isgeneratorfunction(value)
+        if not name.startswith(("_", "load"))
+        and name not in known
+        and callable(getattr(kind, name))
+    }
 
 
 def _store_kernels(net: nn.Module, settings: Mapping[str, Setting]) -> None:

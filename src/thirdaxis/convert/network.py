@@ -1,12 +1,13 @@
 """`convert`: from a 2D network to the same network on volumes."""
 
-import copy
 from collections.abc import Mapping
 
 import torch
 from torch import nn
 
 from thirdaxis.convert.check import check_settings
+from thirdaxis.convert.copies import copied, refuse_unfinished
+from thirdaxis.convert.entry import is_converted
 from thirdaxis.convert.lift import lift
 from thirdaxis.convert.settings import Override, base_setting, settings_by_name
 from thirdaxis.convert.stem import adapt_stem
@@ -18,7 +19,7 @@ def convert(
     net: nn.Module,
     fusion: str | Fusion = "acs",
     *,
-    depth_stride: bool = True,
+    depth_stride: bool | None = None,
     in_channels: int | None = None,
     stem: str = "sum",
     statistics: str | None = None,
@@ -36,7 +37,9 @@ def convert(
         fusion: how a convolution looks along depth: a name (``"slicewise"``, ``"i3d"``, ``"acs"``)
             or a settings object such as ``thirdaxis.ACS()``.
         depth_stride: downsample depth wherever height and width are (``D -> ceil(D / s)``), or keep
-            every slice.
+            every slice. Default: downsample, but keep depth in networks of attention or of token
+            mixing and in those that cut pictures into large patches at once; see
+            `thirdaxis.convert.attention.why_depth_is_kept`.
         in_channels: channels of the volumes, if not those of the pictures: adapts the RGB stem.
         stem: how: ``"sum"``, ``"mean"``, ``"green"`` or ``"depth"``.
         statistics: ``"volume"`` lets global pooling, group and instance norms take in all slices,
@@ -52,17 +55,19 @@ def convert(
         The network on volumes.
 
     Raises:
-        UsageError: an argument that makes no sense.
+        UsageError: an argument that makes no sense, or a network that is scripted, or lazy and has
+            not run yet.
         ConversionError: the self-check failed.
     """
     if not isinstance(net, nn.Module):
         raise UsageError(f"convert takes a torch.nn.Module, got {type(net).__name__}")
-    if any("_thirdaxis" in vars(module) for module in net.modules()):
+    if any(is_converted(module) for module in net.modules()):
         raise UsageError("convert takes a 2D network; this one, or a part of it, is converted")
-    base = base_setting(fusion, depth_stride, statistics)
+    refuse_unfinished(net)
+    base = base_setting(net, fusion, depth_stride, statistics)
     settings = settings_by_name(net, base, overrides or {})
     if example is not None:
         check_settings(net, example, settings).raise_if_failed()
-    lifted = copy.deepcopy(net)
+    lifted = copied(net)
     stems = [] if in_channels is None else adapt_stem(lifted, in_channels, stem)
     return lift(lifted, settings, stems=dict.fromkeys(stems, stem))

@@ -1,12 +1,12 @@
 """`report`: what of a converted network was lifted, what stayed 2D, what it costs."""
 
-import copy
 from dataclasses import dataclass
 
 import torch
 from torch import nn
 
 from thirdaxis.convert.check import unlifted
+from thirdaxis.convert.copies import copied
 from thirdaxis.convert.entry import logged
 from thirdaxis.convert.lift import Conversion
 from thirdaxis.convert.rules_conv import LIFTED, Executed
@@ -85,7 +85,7 @@ def report(net: nn.Module, shape: tuple[int, int, int, int, int] | None = None) 
 
     counter = FlopCounterMode(display=False)
     trouble = ""
-    twin = copy.deepcopy(net).to("meta").eval()
+    twin = copied(net).to("meta").eval()
     dtype = next((p.dtype for p in net.parameters() if p.is_floating_point()), torch.float32)
     with torch.no_grad(), logged() as log, counter:
         try:

@@ -7,6 +7,7 @@ from typing import Any
 
 from torch import nn
 
+from thirdaxis.convert.attention import why_depth_is_kept
 from thirdaxis.convert.carrier import Setting
 from thirdaxis.errors import UsageError, did_you_mean
 from thirdaxis.fusion.base import Fusion
@@ -16,11 +17,15 @@ Override = str | Fusion | Mapping[str, Any]
 STATISTICS = ("volume", "slice")
 
 
-def base_setting(fusion: str | Fusion, depth_stride: bool, statistics: str | None) -> Setting:
-    """The setting of the whole network."""
+def base_setting(
+    net: nn.Module, fusion: str | Fusion, depth_stride: bool | None, statistics: str | None
+) -> Setting:
+    """The setting of the whole network; what is None follows the network and the fusion."""
     operator = resolve(fusion)
+    if depth_stride is None:
+        depth_stride = not why_depth_is_kept(net)
     if not isinstance(depth_stride, bool):
-        raise UsageError(f"depth_stride takes True or False, got {depth_stride!r}")
+        raise UsageError(f"depth_stride takes True, False or None, got {depth_stride!r}")
     if statistics is None:
         statistics = "volume" if operator.mixes_slices else "slice"
     if statistics not in STATISTICS:
@@ -60,5 +65,9 @@ def changed(setting: Setting, override: Override) -> Setting:
     for key in override:
         if key not in known:
             raise UsageError(f"overrides: unknown setting {key!r}{did_you_mean(str(key), known)}")
+    if not isinstance(override.get("depth_stride", True), bool):
+        raise UsageError(
+            f"overrides: depth_stride takes True or False, got {override['depth_stride']!r}"
+        )
     fusion = resolve(override.get("fusion", setting.fusion))
     return replace(setting, **(dict(override) | {"fusion": fusion}))

@@ -16,6 +16,7 @@ from safetensors import SafetensorError
 from torch import nn
 
 import thirdaxis
+from thirdaxis.convert.lift import Conversion
 from thirdaxis.errors import InputError, UsageError
 from thirdaxis.fusion.base import Fusion
 from thirdaxis.fusion.table import FUSIONS, resolve
@@ -33,7 +34,7 @@ def make_recipe(
     in_channels: int = 1,
     task: Task = "segment",
     fusion: str | Fusion = "acs",
-    depth_stride: bool = True,
+    depth_stride: bool | None = None,
     stem: str = "sum",
     overrides: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
@@ -45,7 +46,8 @@ def make_recipe(
         in_channels: channels of the volume.
         task: ``segment`` or ``classify``.
         fusion: name or settings of the fusion operator.
-        depth_stride: whether depth is reduced wherever height and width are.
+        depth_stride: whether depth is reduced wherever height and width are; none leaves it to the
+            network, see `thirdaxis.convert`.
         stem: how an RGB stem is adapted to other channels.
         overrides: module name pattern to fusion, or to ``{"fusion": ..., "depth_stride": ...}``.
 
@@ -125,6 +127,9 @@ def save_converted(
         raise UsageError(
             f"{folder} holds other files; choose another folder, or allow to write there"
         )
+    done = getattr(net3d, "_thirdaxis", None)
+    if recipe["depth_stride"] is None and isinstance(done, Conversion):
+        recipe = {**recipe, "depth_stride": done.setting.depth_stride}
     state = net3d.state_dict().items()
     tensors = {name: value.detach().cpu().contiguous().clone() for name, value in state}
     contents = {

@@ -58,7 +58,8 @@ class SegmentSettings(BaseModel):
         weights: none (random start), `library` (the network library's own pretrained weights), or a
             `.safetensors` or `.pth` file.
         fusion: how a 2D convolution looks along depth: `slicewise`, `i3d`, `acs`.
-        depth_stride: whether depth is reduced wherever height and width are.
+        depth_stride: whether depth is reduced wherever height and width are; none reduces it, but
+            keeps it in networks of attention or token mixing.
         statistics: whether global pooling and group and instance norms take in the whole `volume`
             or each `slice`; none follows the fusion.
         stem: how an RGB stem is adapted to the data's channels: `sum`, `mean`, `green`, `depth`.
@@ -104,7 +105,7 @@ class SegmentSettings(BaseModel):
     network: str = "unet"
     weights: str | None = None
     fusion: str = "acs"
-    depth_stride: bool = True
+    depth_stride: bool | None = None
     statistics: Literal["volume", "slice"] | None = None
     stem: Literal["sum", "mean", "green", "depth"] = "sum"
     overrides: dict[str, str | dict[str, Any]] = {}
