@@ -1,6 +1,8 @@
 """Rules for convolutions: the place where a fusion operator acts."""
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -32,11 +34,13 @@ class Executed:
         module: name of the module that ran it.
         kernel: height and width of its kernel.
         status: ``"lifted"``, or why it acted slice by slice.
+        macs: its multiply-accumulates.
     """
 
     module: str
     kernel: Pair
     status: str
+    macs: int = field(default=0, compare=False)
 
 
 NON_SQUARE = "stays 2D: the kernel is not square"
@@ -63,35 +67,70 @@ def remember_depth(x: Hidden) -> None:
     x.call.remember((x.shape[-2], x.shape[-1]), x.shape[0])
 
 
+def restored_depth(x: Hidden, plane: Pair, grown: int) -> int:
+    """Slices that belong to a plane that this one grows to.
+
+    As many as were seen at that plane; where it was not seen, for an odd height or a cropped
+    border, as many as at the nearest plane from which striding leads to this depth; else ``grown``,
+    the same multiple of depth as of height and width.
+    """
+    seen = x.call.depth_at(plane)
+    if seen is not None:
+        return seen
+    if not all(type(size) is int for size in (*x.shape, *plane)):
+        return grown  # sizes of a graph that is traced for any size cannot be compared
+    factor = grown / x.shape[0]
+    near = [
+        (abs(height - plane[0]) + abs(width - plane[1]), depth)
+        for (height, width), depth in x.call.depths
+        if grown - factor < depth <= grown
+    ]
+    return min(near)[1] if near else grown
+
+
 @rule(torch.conv2d, F.conv2d)
 def conv2d(func, args, kwargs):
     """``F.conv2d`` on a volume, by the fusion operator in force."""
-    given = arguments(args, kwargs, "input weight bias stride padding dilation groups")
-    x, weight = given["input"], given["weight"]
+    x = args[0] if args else kwargs["input"]
+    weight = args[1] if len(args) > 1 else kwargs["weight"]
     if not isinstance(x, Hidden) or x.dim() != 5 or isinstance(weight, Hidden):
         return slice_by_slice(func, args, kwargs)
-    remember_depth(x)
-    kernel, dilation = weight.shape[-2:], pair(given.get("dilation", 1))
-    stride, padding = pair(given.get("stride", 1)), given.get("padding", 0)
-    pad_mode, padded = x.padded or ("constant", (0, 0))
-    volume = volume_of(x)
+    return _conv2d(*args, **kwargs)
+
+
+def _conv2d(input, weight, bias=None, stride=1, padding=0, dilation=1, groups=1):
+    remember_depth(input)
+    setting, volume = input.setting, volume_of(input)
+    pad_mode, padded = input.padded or ("constant", (0, 0))
+    kernel, dilation = tuple(weight.shape[-2:]), pair(dilation)
     if isinstance(padding, str):
         volume, padding, padded = _named_padding(volume, padding, kernel, dilation, padded)
-    geometry = Geometry(
-        (kernel[0], kernel[1]),
-        stride,
+    geometry = _geometry(
+        kernel,
+        pair(stride),
         pair(padding),
         dilation,
-        given.get("groups", 1),
-        shared_stride(stride, x.setting.depth_stride),
+        groups,
+        setting.depth_stride,
         padded,
         pad_mode,
     )
-    check_input(volume, weight.shape[1] * geometry.groups, geometry)
-    log_spatial(x, weight, geometry)
-    convolve = chosen(weight, geometry, convolve_volume, convolve_slices, x.setting.fusion.convolve)
-    out = convolve(volume, weight, given.get("bias"), geometry)
-    return hide_volume_like(out, x)
+    convolve = chosen(weight, geometry, convolve_volume, convolve_slices, setting.fusion.convolve)
+    try:
+        out = convolve(volume, weight, bias, geometry)
+    except RuntimeError:
+        check_input(volume, weight.shape[1] * groups, geometry)
+        raise
+    if input.call.log is not None:
+        log_spatial(input, weight, geometry, tuple(out.shape[-3:]))
+    return hide_volume_like(out, input)
+
+
+@lru_cache(maxsize=256)
+def _geometry(kernel, stride, padding, dilation, groups, depth_stride, padded, pad_mode):
+    """The geometry of a convolution; a network asks for the same few again and again."""
+    step = shared_stride(stride, depth_stride)
+    return Geometry(kernel, stride, padding, dilation, groups, step, padded, pad_mode)
 
 
 def chosen(weight, geometry: Geometry, in_volume, by_slice, by_fusion):
@@ -101,12 +140,15 @@ def chosen(weight, geometry: Geometry, in_volume, by_slice, by_fusion):
     return by_slice if geometry.pointwise or not geometry.square else by_fusion
 
 
-def log_spatial(x: Hidden, weight: torch.Tensor, geometry: Geometry) -> None:
-    """Notes a spatial convolution where somebody asked for the log."""
+def log_spatial(
+    x: Hidden, weight: torch.Tensor, geometry: Geometry, positions: tuple[int, ...]
+) -> None:
+    """Notes a spatial convolution, of a kernel at so many positions, where somebody asked."""
     if x.call.log is None or geometry.pointwise:
         return
     status = fate(weight.dim(), geometry, x.setting.fusion.mixes_slices)
-    x.call.log.append(Executed(where(), geometry.kernel, status))
+    macs = weight.numel() * x.shape[1] * math.prod(positions)
+    x.call.log.append(Executed(where(), geometry.kernel, status, macs))
 
 
 @rule(torch.conv_transpose2d, F.conv_transpose2d)
@@ -135,12 +177,11 @@ def conv_transpose2d(func, args, kwargs):
     )
     depth = x.shape[0]
     if geometry.depth_stride > 1:
-        before = x.call.depth_at(plane)
-        depth = depth * geometry.depth_stride if before is None else before
+        depth = restored_depth(x, plane, depth * geometry.depth_stride)
     geometry = geometry.with_depth_out(depth)
     volume = volume_of(x)
     check_input(volume, weight.shape[0], None)
-    log_spatial(x, weight, geometry)
+    log_spatial(x, weight, geometry, (depth, *x.shape[-2:]))
     convolve = chosen(
         weight, geometry, transpose_volume, transpose_slices, x.setting.fusion.convolve_transposed
     )

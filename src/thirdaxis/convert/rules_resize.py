@@ -5,7 +5,7 @@ import torch.nn.functional as F
 
 from thirdaxis.axes import DEPTH, known
 from thirdaxis.convert.carrier import Hidden, hide_like, hide_volume_like, rule, slice_by_slice
-from thirdaxis.convert.rules_conv import arguments, remember_depth
+from thirdaxis.convert.rules_conv import arguments, remember_depth, restored_depth
 from thirdaxis.convert.rules_pool import folded, unfolded
 from thirdaxis.fusion.base import repeat_slices
 
@@ -41,8 +41,7 @@ def depth_at(x: Hidden, plane: tuple[int, int]) -> int:
     """Slices that belong to a resized plane: as seen there before, else by the same factor."""
     if not x.setting.depth_stride:
         return x.shape[0]
-    before = x.call.depth_at(plane)
-    return (x.shape[0] * plane[0] - 1) // x.shape[-2] + 1 if before is None else before
+    return restored_depth(x, plane, (x.shape[0] * plane[0] - 1) // x.shape[-2] + 1)
 
 
 def resize_depth(volume, depth: int, mode: str, align_corners: bool | None) -> torch.Tensor:
