@@ -25,26 +25,25 @@ Pair = tuple[int, int]
 def known(condition: bool | torch.SymBool) -> bool:
     """Whether a comparison of sizes holds; in a graph exported for any size, whether it always does.
 
-    Asking a symbolic size in the ordinary way would bind the graph to sizes that answer alike.
+    Asking a symbolic size in the ordinary way would bind the graph to sizes that answer alike. That
+    is right for a compiled graph, which is made again for other sizes.
     """
-    return always(condition) if isinstance(condition, torch.SymBool) else condition
-
-
-def always(condition: torch.SymBool) -> bool:
-    """Whether a comparison of symbolic sizes holds for every size."""
+    if not isinstance(condition, torch.SymBool) or not torch.compiler.is_exporting():
+        return bool(condition)
     from torch.fx.experimental.symbolic_shapes import statically_known_true  # brings sympy
 
     return statically_known_true(condition)
 
 
 def alike(size: int, other: int) -> bool:
-    """Whether two sizes agree; symbols do if they always do, or, bound to it, if they do here."""
-    if not isinstance(size, torch.SymInt) and not isinstance(other, torch.SymInt):
-        return size == other
-    return known(size == other) or (hint(size) == hint(other) and bool(size == other))
+    """Whether two sizes agree; exported ones do if they always do, or if they do in the example.
+
+    The exported graph is then bound to sizes for which they agree.
+    """
+    return known(size == other) or (in_example(size) == in_example(other) and bool(size == other))
 
 
-def hint(size: int) -> int:
+def in_example(size: int) -> int:
     """A size in the example that a graph is traced with."""
     return size.node.hint if isinstance(size, torch.SymInt) else size
 

@@ -146,9 +146,9 @@ def test_the_programs_own_five_dimensions_and_calls_of_itself(volume):
 
 def test_code_of_the_program_is_not_run_on_volumes(volume):
     net = thirdaxis.convert(resnet())
-    for run in (net.forward, net._forward_impl):
-        with pytest.raises(thirdaxis.InputError, match="outside a call.*call the network"):
-            run(volume)
+    torch.testing.assert_close(net.forward(volume), net(volume), rtol=0, atol=0)
+    with pytest.raises(thirdaxis.InputError, match="outside a call.*call the network"):
+        net._forward_impl(volume)
     advice = r"thirdaxis\.convert\(create_feature_extractor\(net2d"
     with pytest.raises(thirdaxis.InputError, match=advice):
         create_feature_extractor(net, {"layer1": "a"})(volume)

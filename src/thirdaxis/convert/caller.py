@@ -23,8 +23,8 @@ def is_programs_own(part: nn.Module, converted: Callable[[nn.Module], bool]) -> 
         converted: whether a module is a converted network or a part of one.
 
     Raises:
-        InputError: the caller is 2D code outside the carrier: a forward or a private method that
-            was called directly, or a graph traced from a converted network.
+        InputError: the caller is 2D code outside the carrier: a private method that was called
+            directly, or a graph traced from a converted network.
     """
     if torch.compiler.is_dynamo_compiling():
         raise InputError(

@@ -20,7 +20,6 @@ from types import FrameType
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 
 from thirdaxis.axes import DEPTH, Pair, alike
 from thirdaxis.convert.private import is_stand_in, plain, shell
@@ -117,19 +116,7 @@ class Traced(Hidden):
     ) -> Any:
         """Sends a call of the program to its rule, and a call of a rule to the tensors inside."""
         if cls.in_rule.get():
-            inner_args, inner_kwargs = _unwrapped((args, kwargs or {}))
-            name = getattr(func, "__name__", "")
-            plain_name = name[:-1] if name.endswith("_") and not name.startswith("_") else ""
-            if name.startswith("__i") and name != "__invert__":
-                plain_name = "__" + name[3:]
-            if inner_kwargs.pop("inplace", False):
-                plain_name = name
-            if plain_name and isinstance(args[0], Traced):
-                for space in (torch.Tensor, torch, F, torch._C._nn):
-                    if hasattr(space, plain_name):
-                        args[0].inner = getattr(space, plain_name)(*inner_args, **inner_kwargs)
-                        return args[0].inner
-            return func(*inner_args, **inner_kwargs)
+            return _on_inner(func, args, kwargs or {})
         with cls.bare():
             return RULES.get(func, slice_by_slice)(func, args, kwargs or {})
 
@@ -149,6 +136,35 @@ class Traced(Hidden):
             yield
         finally:
             cls.in_rule.reset(token)
+
+
+def _on_inner(func: Any, args: tuple, kwargs: dict) -> Any:
+    """A call of a rule on the tensors inside the shells.
+
+    In an export, what would happen in place gives the shell a new tensor: for some such functions
+    torch asks how the tensor lies in memory, which would bind the graph to the example's sizes.
+    """
+    first = args[0] if args else None
+    fresh = out_of_place(func, kwargs) if torch.compiler.is_exporting() else None
+    inner_args, inner_kwargs = _unwrapped((args, kwargs))
+    if fresh is None or not isinstance(first, Traced):
+        return func(*inner_args, **inner_kwargs)
+    inner_kwargs.pop("inplace", None)
+    first.inner = fresh(*inner_args, **inner_kwargs)
+    return first.inner
+
+
+def out_of_place(func: Any, kwargs: dict) -> Any:
+    """The function that returns what this one writes into its first argument; None if it does not."""
+    name = getattr(func, "__name__", "")
+    if kwargs.get("inplace"):
+        return func
+    if name.startswith("__i") and name != "__invert__":
+        return getattr(torch.Tensor, f"__{name[3:]}", None)
+    if not name.endswith("_") or name.endswith("__"):
+        return None
+    spaces = (torch.Tensor, torch, torch.nn.functional)
+    return next((f for space in spaces if (f := getattr(space, name[:-1], None))), None)
 
 
 def _unwrapped(value: Any) -> Any:

@@ -1,4 +1,4 @@
-"""How volumes go into the carrier and come out: hooks on a converted network and on its parts."""
+"""How volumes go into the carrier and come out of it, and how its parts take them by themselves."""
 
 import copy
 from collections.abc import Callable, Iterator, Mapping
@@ -12,7 +12,6 @@ from torch import nn
 
 from thirdaxis.convert.caller import is_programs_own
 from thirdaxis.convert.carrier import Call, Hidden, Setting, hide, hide_volume
-from thirdaxis.errors import InputError
 
 _log: ContextVar[list[Any] | None] = ContextVar("thirdaxis_log", default=None)
 
@@ -30,7 +29,7 @@ def logged() -> Iterator[list[Any]]:
 
 @dataclass(frozen=True)
 class Enter:
-    """Forward pre-hook of a converted network and of each of its parts.
+    """Forward pre-hook of each part of a converted network.
 
     Inside the carrier there is nothing to do, except for a part with settings of its own. Volumes
     (N, C, D, H, W) that come from outside go into the carrier, and this module owns the call.
@@ -38,12 +37,10 @@ class Enter:
     Attributes:
         setting: how the module is lifted.
         apart: whether its setting differs from that of its surroundings.
-        whole: whether it is the network itself, which takes nothing but volumes.
     """
 
     setting: Setting
     apart: bool = False
-    whole: bool = False
 
     def __call__(self, module: nn.Module, args: tuple, kwargs: dict) -> tuple[tuple, dict] | None:
         """Hides the depth of volumes; gives carriers this part's setting."""
@@ -54,12 +51,7 @@ class Enter:
         carriers = [x for x in found if isinstance(x, Hidden)]
         if carriers:
             return self._within(module, carriers[0].call, args, kwargs)
-        ranks = [x.dim() for x in found]
-        if 5 not in ranks:
-            if self.whole:
-                raise _no_volume(module, ranks)
-            return None
-        if not self.whole and is_programs_own(module, is_converted):
+        if 5 not in [x.dim() for x in found] or is_programs_own(module, is_converted):
             return None
         return enter((args, kwargs), self.setting, module)
 
@@ -76,7 +68,7 @@ class Enter:
 
 @dataclass(frozen=True)
 class Leave:
-    """Forward hook of a converted network and of each of its parts.
+    """Forward hook of each part of a converted network.
 
     Attributes:
         outer: the setting of the surroundings, where it differs from the module's own.
@@ -100,7 +92,7 @@ class Leave:
         return map_tensors(output, lambda x: with_setting(x, outer, call))
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False)
 class Method:
     """A method of a converted network or part that takes volumes as a call of the module does.
 
@@ -122,13 +114,19 @@ class Method:
         ranks = [0 if isinstance(x, Hidden) else x.dim() for x in tensors_in((args, kwargs))]
         if 5 not in ranks or 0 in ranks or is_programs_own(self.module, is_converted):
             return method(self.module, *args, **kwargs)
+        return self.inside(args, kwargs)
+
+    def inside(self, args: tuple, kwargs: dict) -> Any:
+        """Runs the method in the carrier, on volumes from outside."""
         args, kwargs = enter((args, kwargs), self.setting, self)
+        method = getattr(type(self.module), self.name)
         return map_tensors(method(self.module, *args, **kwargs), reveal)
 
 
 def is_converted(module: nn.Module) -> bool:
     """Whether a module is a converted network or a part of one."""
-    return any(isinstance(hook, Enter) for hook in module._forward_pre_hooks.values())
+    hooks = module._forward_pre_hooks.values()
+    return "_thirdaxis" in vars(module) or any(isinstance(hook, Enter) for hook in hooks)
 
 
 def enter(values: Any, setting: Setting, owner: Any) -> Any:
@@ -142,14 +140,6 @@ def enter(values: Any, setting: Setting, owner: Any) -> Any:
         return hide_volume(x, setting, call)
 
     return map_tensors(values, hidden)
-
-
-def _no_volume(module: nn.Module, ranks: list[int]) -> InputError:
-    came = ", ".join(f"rank {rank}" for rank in ranks) or "no tensor"
-    return InputError(
-        f"{type(module).__name__} was converted to 3D and takes (N, C, D, H, W), got "
-        f"{came}; add the depth axis, e.g. x.unsqueeze(2) for a single slice"
-    )
 
 
 def reveal(x: torch.Tensor) -> torch.Tensor:

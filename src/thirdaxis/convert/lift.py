@@ -12,6 +12,7 @@ from thirdaxis.axes import Geometry, pair
 from thirdaxis.convert.carrier import Setting
 from thirdaxis.convert.copies import copied, keep_in_copies
 from thirdaxis.convert.entry import Enter, Leave, Method
+from thirdaxis.convert.forward import take_over
 
 # Modules that mean the same on a volume and on a picture, which are never entered by themselves.
 SAME_ON_VOLUMES = (
@@ -59,19 +60,21 @@ def lift(
     count = sum(p.numel() for p in net.parameters())
     net._thirdaxis = Conversion(settings[""], parts, stems or {}, count)  # type: ignore[assignment]
     _store_kernels(net, settings)
-    for name, module in net.named_modules():
+    for name, module in list(net.named_modules())[1:]:
         setting, outer = settings[name], settings[name.rpartition(".")[0]]
         apart = setting != outer
         same = type(module) in SAME_ON_VOLUMES or not _is_called(module)
-        if name and same and not apart:
+        if same and not apart:
             continue
-        enter, leave = Enter(setting, apart, not name), Leave(outer if apart else None)
+        enter, leave = Enter(setting, apart), Leave(outer if apart else None)
         module.register_forward_pre_hook(enter, with_kwargs=True, prepend=True)
         module.register_forward_hook(leave, with_kwargs=True)
+    for name, module in net.named_modules():
         if isinstance(module, torch.fx.GraphModule):
             keep_in_copies(module)
         for method in _public_methods(type(module)) - vars(module).keys():
-            vars(module)[method] = Method(module, method, setting)
+            vars(module)[method] = Method(module, method, settings[name])
+    take_over(net, settings[""])
     return net
 
 

@@ -1,5 +1,6 @@
 """The torch names that are not clearly public, in one place, tested on every supported torch."""
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -16,11 +17,28 @@ def is_stand_in(x: torch.Tensor) -> bool:
     if type(x) is torch.Tensor:
         return False
     from torch._subclasses.fake_tensor import FakeTensor  # brings sympy
+    from torch._subclasses.functional_tensor import FunctionalTensor
 
-    return isinstance(x, FakeTensor)
+    return isinstance(x, FakeTensor | FunctionalTensor)
 
 
 def shell(cls: type, x: torch.Tensor) -> Any:
     """An empty tensor of a subclass that answers questions as ``x`` does."""
     like = {"dtype": x.dtype, "device": x.device, "layout": x.layout}
     return torch.Tensor._make_wrapper_subclass(cls, x.shape, strides=x.stride(), **like)  # type: ignore[attr-defined]
+
+
+def traced_as_one(function: Callable) -> Any:
+    """Makes a function one step of a compiled graph: run in Python by the tracer, never read."""
+    return torch._dynamo.nonstrict_trace(function)  # type: ignore[attr-defined]
+
+
+def disabled(function: Callable) -> Any:
+    """Keeps the compiler out of a function and of all that it calls."""
+    return torch._dynamo.disable(function)  # type: ignore[attr-defined]
+
+
+def constant(kind: type) -> type:
+    """Lets objects of a class stand in a compiled graph by their identity."""
+    torch.utils._pytree.register_constant(kind)
+    return kind
