@@ -22,6 +22,7 @@ from typing import Any
 import torch
 
 from thirdaxis.axes import DEPTH, Pair, known
+from thirdaxis.convert.answers import tensors_in, tensors_out
 from thirdaxis.convert.private import is_stand_in, plain, shell
 from thirdaxis.errors import ThirdaxisError
 from thirdaxis.fusion.base import Fusion
@@ -216,9 +217,13 @@ def slice_by_slice(func: Any, args: tuple, kwargs: dict) -> Any:
     inputs = list(hidden_in((args, kwargs)))
     tensors = [x.inner if isinstance(x, Traced) else x.as_subclass(torch.Tensor) for x in inputs]
 
-    def on_slices(*slices: torch.Tensor) -> Any:
+    answer: list[Any] = []
+
+    def on_slices(*slices: torch.Tensor) -> tuple[torch.Tensor, ...]:
         rest = iter(slices)
-        return func(*_replaced(args, rest), **_replaced(kwargs, rest))
+        found: list[torch.Tensor] = []
+        answer[:] = [tensors_out(func(*_replaced(args, rest), **_replaced(kwargs, rest)), found)]
+        return tuple(found)
 
     try:
         result = torch.vmap(on_slices, randomness="different")(*tensors)
@@ -226,7 +231,7 @@ def slice_by_slice(func: Any, args: tuple, kwargs: dict) -> Any:
         raise
     except (RuntimeError, ValueError, TypeError) as error:
         raise failure(func, inputs, error) from error
-    return hide_like(result, inputs[0])
+    return tensors_in(answer[0], hide_like(result, inputs[0]))
 
 
 def _replaced(value: Any, slices: Iterator[torch.Tensor]) -> Any:
