@@ -36,6 +36,8 @@ def known(condition: bool | torch.SymBool) -> bool:
 
 def pair(value: int | Sequence[int]) -> Pair:
     """``3`` or ``(3,)`` or ``(3, 5)`` as the two numbers for height and width."""
+    if isinstance(value, tuple) and len(value) == 2:
+        return value
     if isinstance(value, Sequence):
         return (value[0], value[0]) if len(value) == 1 else (value[0], value[1])
     return (value, value)

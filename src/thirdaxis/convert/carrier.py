@@ -21,9 +21,9 @@ from typing import Any
 
 import torch
 
-from thirdaxis.axes import DEPTH, Pair, known
+from thirdaxis.axes import Pair, known
 from thirdaxis.convert.answers import tensors_in, tensors_out
-from thirdaxis.convert.private import is_stand_in, plain, shell
+from thirdaxis.convert.private import is_fresh, is_stand_in, plain, shell, to_depth_first
 from thirdaxis.errors import ThirdaxisError
 from thirdaxis.fusion.base import Fusion
 
@@ -56,7 +56,7 @@ class Call:
 
     def depth_at(self, plane: Pair) -> int | None:
         """Slices there were at this height and width; compared, not hashed: sizes may be symbols."""
-        for (height, width), depth in self.depths:
+        for (height, width), depth in reversed(self.depths):
             if known(height == plane[0]) and known(width == plane[1]):
                 return depth
         return None
@@ -160,18 +160,35 @@ def hide(inner: torch.Tensor, setting: Setting, call: Call) -> Hidden:
 
 def hide_volume(volume: torch.Tensor, setting: Setting, call: Call) -> Hidden:
     """Takes (N, C, D, H, W) into the carrier."""
-    return hide(volume.movedim(DEPTH, 0), setting, call)
+    return hide(volume.permute(2, 0, 1, 3, 4), setting, call)
+
+
+def become(fresh: Any, source: Hidden) -> Hidden:
+    """Makes a tensor that a rule has just computed the carrier itself, not a view behind one.
+
+    An in-place operation on a view costs autograd copies of the whole gradient, and a 2D program
+    does not know that it has one.
+    """
+    fresh.__class__ = Hidden
+    fresh.setting, fresh.call = source.setting, source.call
+    return fresh
 
 
 def hide_volume_like(volume: torch.Tensor, source: Hidden) -> Hidden:
-    """Takes (N, C, D, H, W) into the carrier, under the settings of another one."""
-    return hide_volume(volume, source.setting, source.call)
+    """Takes the (N, C, D, H, W) that a rule returns into the carrier, as another one is."""
+    if not is_fresh(volume):
+        return hide_volume(volume, source.setting, source.call)
+    to_depth_first(volume)
+    return become(volume, source)
 
 
 def hide_like(result: Any, source: Hidden) -> Any:
-    """Takes every plain tensor of a result into the carrier; the rest is handed through."""
+    """Takes every plain tensor of a rule's result into the carrier; hands the rest through."""
+    if isinstance(result, Hidden):
+        return result
     if isinstance(result, torch.Tensor):
-        return result if isinstance(result, Hidden) else hide(result, source.setting, source.call)
+        fresh = is_fresh(result)
+        return become(result, source) if fresh else hide(result, source.setting, source.call)
     if isinstance(result, tuple | list):
         parts = [hide_like(part, source) for part in result]
         return type(result)(*parts) if hasattr(result, "_fields") else type(result)(parts)
@@ -180,7 +197,7 @@ def hide_like(result: Any, source: Hidden) -> Any:
 
 def volume_of(x: Hidden) -> torch.Tensor:
     """The (N, C, D, H, W) view of what the program sees as (N, C, H, W)."""
-    return x.movedim(0, DEPTH)
+    return x.permute(1, 2, 0, 3, 4)
 
 
 def hidden_in(value: Any) -> Iterator[Hidden]:

@@ -12,6 +12,7 @@ from thirdaxis.convert.carrier import (
     failure,
     first_hidden,
     hidden_in,
+    hide,
     hide_like,
     rule,
     slice_by_slice,
@@ -130,7 +131,10 @@ def attention(func, args, kwargs):
 
 def attribute(func, args, kwargs):
     """Attributes without dimensions (dtype, device, requires_grad, ...) and same-shaped ones."""
-    return hide_like(func(*args, **kwargs), args[0])
+    result, x = func(*args, **kwargs), args[0]
+    if isinstance(result, Hidden) or not isinstance(result, torch.Tensor):
+        return result
+    return hide(result, x.setting, x.call)
 
 
 for _attribute in (getattr(torch.Tensor, _name) for _name in dir(torch.Tensor)):
