@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from thirdaxis.convert.backward import carry_back
 from thirdaxis.convert.caller import is_programs_own
 from thirdaxis.convert.carrier import Call, Hidden, Setting, hide, hide_volume
 from thirdaxis.errors import InputError
@@ -80,9 +81,11 @@ class Leave:
 
     Attributes:
         outer: the setting of the surroundings, where it differs from the module's own.
+        handwritten: whether the module may call autograd functions with a backward of their own.
     """
 
     outer: Setting | None = None
+    handwritten: bool = False
 
     def __call__(self, module: nn.Module, args: tuple, kwargs: dict, output: Any) -> Any:
         """Reveals the output of the module that owns the call; else gives the outer setting."""
@@ -92,6 +95,8 @@ class Leave:
             first = next(carriers, None)
             if first is None:
                 return None
+        if self.handwritten:
+            carry_back(tensors_in(output), tensors_in((args, kwargs)), first)
         if first.call.owner is module:
             return map_tensors(output, reveal)
         if self.outer is None:

@@ -12,6 +12,7 @@ from thirdaxis.axes import Geometry, pair
 from thirdaxis.convert.carrier import Setting
 from thirdaxis.convert.copies import copied, keep_in_copies
 from thirdaxis.convert.entry import Enter, Leave, Method
+from thirdaxis.convert.reading import reached
 
 # Modules that mean the same on a volume and on a picture, which are never entered by themselves.
 SAME_ON_VOLUMES = (
@@ -65,7 +66,8 @@ def lift(
         same = type(module) in SAME_ON_VOLUMES or not _is_called(module)
         if name and same and not apart:
             continue
-        enter, leave = Enter(setting, apart, not name), Leave(outer if apart else None)
+        handwritten = any(isinstance(function, type) for function in reached(module))
+        enter, leave = Enter(setting, apart, not name), Leave(outer if apart else None, handwritten)
         module.register_forward_pre_hook(enter, with_kwargs=True, prepend=True)
         module.register_forward_hook(leave, with_kwargs=True)
         if isinstance(module, torch.fx.GraphModule):
