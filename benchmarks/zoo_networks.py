@@ -86,7 +86,8 @@ def smp_names() -> list[str]:
 def smp_network(name: str) -> Iterator[nn.Module]:
     """A decoder on an encoder."""
     decoder, _, encoder = name.partition("/")
-    yield smp.create_model(decoder, encoder, encoder_weights=None, classes=3)
+    told = {"dynamic_img_size": True} if decoder == "dpt" else {}
+    yield smp.create_model(decoder, encoder, encoder_weights=None, classes=3, **told)
 
 
 def timm_sizes(module: str) -> list[tuple[int, str, bool]]:
@@ -191,6 +192,18 @@ SUITES: dict[str, tuple[Callable[[], list[str]], Callable[[str], Iterator[nn.Mod
 }
 
 
+def woken(net: nn.Module) -> nn.Module:
+    """Parameters that start near zero, such as layer scales, get values: nothing hides behind them.
+
+    A block whose answer is scaled by 1e-6 could be wrong without being seen.
+    """
+    with torch.no_grad():
+        for parameter in net.parameters():
+            if parameter.is_floating_point() and parameter.abs().max() < 1e-3:
+                parameter.normal_(std=0.1)
+    return net
+
+
 class NotIn2D(Exception):
     """The 2D network itself cannot be built, or takes no picture of any of the sizes."""
 
@@ -209,7 +222,7 @@ def network_and_side(suite: str, name: str) -> tuple[nn.Module, int]:
                 try:
                     with torch.no_grad():
                         net.eval()(torch.randn(2, 3, side, side))
-                    return net, side
+                    return woken(net), side
                 except Exception as error:  # libraries raise whatever they like
                     reason = (
                         f"{side} x {side}: {(str(error).strip() or repr(error)).splitlines()[0]}"

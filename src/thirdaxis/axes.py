@@ -23,7 +23,7 @@ Pair = tuple[int, int]
 
 
 def known(condition: bool | torch.SymBool) -> bool:
-    """Whether a comparison of sizes holds; in a graph exported for any size, whether it always does.
+    """Whether a comparison of sizes holds; in an export for any size, whether it always does.
 
     Asking a symbolic size in the ordinary way would bind the graph to sizes that answer alike. That
     is right for a compiled graph, which is made again for other sizes.
@@ -50,6 +50,8 @@ def in_example(size: int) -> int:
 
 def pair(value: int | Sequence[int]) -> Pair:
     """``3`` or ``(3,)`` or ``(3, 5)`` as the two numbers for height and width."""
+    if isinstance(value, tuple) and len(value) == 2:
+        return value
     if isinstance(value, Sequence):
         return (value[0], value[0]) if len(value) == 1 else (value[0], value[1])
     return (value, value)

@@ -104,3 +104,46 @@ def test_the_default_follows_the_network_and_can_be_overruled():
     assert [slices(conv, told) for told in (None, True, False)] == [4, 4, 8]
     assert [slices(patches, told) for told in (None, True, False)] == [8, 1, 8]
     assert "kept" in str(thirdaxis.report(thirdaxis.convert(patches), (1, 1, 8, 16, 16)))
+
+
+class Looks(nn.Module):
+    """Multi-head attention over patches, and its weights."""
+
+    def __init__(self, **told):
+        super().__init__()
+        self.cut = nn.Conv2d(3, 12, 8, 8)
+        self.look = nn.MultiheadAttention(12, 3, **told)
+
+    def forward(self, x, reverse=False, **told):
+        batch_first = self.look.batch_first
+        tokens = self.cut(x).flatten(2)
+        tokens = tokens.transpose(1, 2) if batch_first else tokens.permute(2, 0, 1)
+        answer, weights = self.look(tokens.flip(-1) if reverse else tokens, tokens, tokens, **told)
+        return answer if batch_first else answer.transpose(0, 1), weights
+
+
+@pytest.mark.parametrize("made", [{}, {"batch_first": True}, {"add_bias_kv": True}])
+@pytest.mark.parametrize(
+    "told",
+    [
+        {},
+        {"reverse": True},
+        {"need_weights": False},
+        {"average_attn_weights": False},
+        {"attn_mask": torch.zeros(6, 6)},
+        {"key_padding_mask": torch.tensor([[False] * 6, [True] + [False] * 5])},
+    ],
+    ids=lambda told: " ".join(told) or "plain",
+)
+def test_multi_head_attention_is_per_slice(made, told):
+    torch.manual_seed(0)
+    net, volume = Looks(**made).eval(), torch.randn(2, 3, 4, 24, 16)
+    with torch.no_grad():
+        answer, weights = thirdaxis.convert(net, "slicewise")(volume, **told)
+        for i in range(4):
+            expected, looked = net(volume[:, :, i], **told)
+            torch.testing.assert_close(answer[:, i], expected)
+            if looked is None:
+                assert weights is None
+            else:
+                torch.testing.assert_close(weights.select(weights.dim() - 3, i), looked)

@@ -17,6 +17,7 @@ _QUERY = re.compile(rf"{_BEFORE}(?:q|query|queries){_AFTER}", re.IGNORECASE)
 _KEY = re.compile(rf"{_BEFORE}(?:kv?|keys?|key_?value){_AFTER}", re.IGNORECASE)
 _TOKENS = re.compile(r"(?:mlp|linear|mix\w*|ff)_?tokens?|tokens?_?(?:mlp|linear|mixing)|sgu")
 _HEADS = ("num_heads", "n_heads", "n_head", "nheads", "heads", "num_attention_heads")
+_STATES = ("d_state", "state_dim")  # of state-space layers, which scan all positions
 _LAYERS = (nn.MultiheadAttention, nn.TransformerEncoderLayer, nn.TransformerDecoderLayer)
 
 
@@ -39,6 +40,8 @@ def why_depth_is_kept(net: nn.Module) -> str:
             return f"attention in {name or type(module).__name__}"
         if any(_TOKENS.fullmatch(part.lower()) for part, _ in module.named_children()):
             return f"token mixing in {name or type(module).__name__}"
+        if any(isinstance(vars(module).get(part), int) for part in _STATES):
+            return f"a state space in {name or type(module).__name__}"
     first = next(_convolutions(net), None)
     if first is not None:
         name, conv = first

@@ -11,18 +11,16 @@ recomputation in the backward pass (gradient checkpointing) each see their own.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from types import FrameType
 from typing import Any
 
 import torch
 
-from thirdaxis.axes import DEPTH, Pair, alike
-from thirdaxis.convert.private import is_stand_in, plain, shell
+from thirdaxis.axes import Pair, alike
+from thirdaxis.convert.private import is_fresh, is_stand_in, plain, shell, to_depth_first
 from thirdaxis.errors import ThirdaxisError
 from thirdaxis.fusion.base import Fusion
 
@@ -54,8 +52,8 @@ class Call:
             self.depths.append((plane, depth))
 
     def depth_at(self, plane: Pair) -> int | None:
-        """Slices there were at this height and width; compared, not hashed: sizes may be symbols."""
-        for (height, width), depth in self.depths:
+        """Slices there were at this height and width; symbolic sizes are not hashed."""
+        for (height, width), depth in reversed(self.depths):
             if alike(height, plane[0]) and alike(width, plane[1]):
                 return depth
         return None
@@ -91,7 +89,7 @@ class Hidden(torch.Tensor):
     ) -> Any:
         """Sends a call of the program to its rule."""
         with cls.bare():
-            return RULES.get(func, slice_by_slice)(func, args, kwargs or {})
+            return RULES.get(func, RULES[None])(func, args, kwargs or {})
 
 
 class Traced(Hidden):
@@ -118,7 +116,7 @@ class Traced(Hidden):
         if cls.in_rule.get():
             return _on_inner(func, args, kwargs or {})
         with cls.bare():
-            return RULES.get(func, slice_by_slice)(func, args, kwargs or {})
+            return RULES.get(func, RULES[None])(func, args, kwargs or {})
 
     @classmethod
     def __torch_dispatch__(
@@ -155,7 +153,7 @@ def _on_inner(func: Any, args: tuple, kwargs: dict) -> Any:
 
 
 def out_of_place(func: Any, kwargs: dict) -> Any:
-    """The function that returns what this one writes into its first argument; None if it does not."""
+    """The function that returns what this one writes into its first argument, if it does so."""
     name = getattr(func, "__name__", "")
     if kwargs.get("inplace"):
         return func
@@ -169,6 +167,14 @@ def out_of_place(func: Any, kwargs: dict) -> Any:
 
 def _unwrapped(value: Any) -> Any:
     if isinstance(value, Traced):
+        with plain():
+            outside = value.grad_fn
+        if outside is not None:
+            raise ConversionError(
+                f"{type(outside).__name__}, a handwritten autograd function or a reentrant "
+                "checkpoint, cannot be compiled for training on volumes: compile under "
+                "torch.no_grad(), or give the checkpoint use_reentrant=False"
+            )
         return value.inner
     if isinstance(value, tuple | list):
         parts = [_unwrapped(part) for part in value]
@@ -187,18 +193,35 @@ def hide(inner: torch.Tensor, setting: Setting, call: Call) -> Hidden:
 
 def hide_volume(volume: torch.Tensor, setting: Setting, call: Call) -> Hidden:
     """Takes (N, C, D, H, W) into the carrier."""
-    return hide(volume.movedim(DEPTH, 0), setting, call)
+    return hide(volume.permute(2, 0, 1, 3, 4), setting, call)
+
+
+def become(fresh: Any, source: Hidden) -> Hidden:
+    """Makes a tensor that a rule has just computed the carrier itself, not a view behind one.
+
+    An in-place operation on a view costs autograd copies of the whole gradient, and a 2D program
+    does not know that it has one.
+    """
+    fresh.__class__ = Hidden
+    fresh.setting, fresh.call = source.setting, source.call
+    return fresh
 
 
 def hide_volume_like(volume: torch.Tensor, source: Hidden) -> Hidden:
-    """Takes (N, C, D, H, W) into the carrier, under the settings of another one."""
-    return hide_volume(volume, source.setting, source.call)
+    """Takes the (N, C, D, H, W) that a rule returns into the carrier, as another one is."""
+    if not is_fresh(volume):
+        return hide_volume(volume, source.setting, source.call)
+    to_depth_first(volume)
+    return become(volume, source)
 
 
 def hide_like(result: Any, source: Hidden) -> Any:
-    """Takes every plain tensor of a result into the carrier; the rest is handed through."""
+    """Takes every plain tensor of a rule's result into the carrier; hands the rest through."""
+    if isinstance(result, Hidden):
+        return result
     if isinstance(result, torch.Tensor):
-        return result if isinstance(result, Hidden) else hide(result, source.setting, source.call)
+        fresh = is_fresh(result)
+        return become(result, source) if fresh else hide(result, source.setting, source.call)
     if isinstance(result, tuple | list):
         parts = [hide_like(part, source) for part in result]
         return type(result)(*parts) if hasattr(result, "_fields") else type(result)(parts)
@@ -207,7 +230,7 @@ def hide_like(result: Any, source: Hidden) -> Any:
 
 def volume_of(x: Hidden) -> torch.Tensor:
     """The (N, C, D, H, W) view of what the program sees as (N, C, H, W)."""
-    return x.movedim(0, DEPTH)
+    return x.permute(1, 2, 0, 3, 4)
 
 
 def hidden_in(value: Any) -> Iterator[Hidden]:
@@ -230,66 +253,10 @@ def first_hidden(args: tuple, kwargs: dict) -> Hidden:
 
 
 def rule(*functions: Any) -> Callable[[Rule], Rule]:
-    """Enters a rule for these functions; a ``None`` (unknown to this torch) is passed over."""
+    """Enters a rule for these functions, those of them that this torch knows (not ``None``)."""
 
     def enter(handler: Rule) -> Rule:
         RULES.update({function: handler for function in functions if function is not None})
         return handler
 
     return enter
-
-
-def slice_by_slice(func: Any, args: tuple, kwargs: dict) -> Any:
-    """What has no rule: the function on every slice, vectorised over depth."""
-    inputs = list(hidden_in((args, kwargs)))
-    tensors = [x.inner if isinstance(x, Traced) else x.as_subclass(torch.Tensor) for x in inputs]
-
-    def on_slices(*slices: torch.Tensor) -> Any:
-        rest = iter(slices)
-        return func(*_replaced(args, rest), **_replaced(kwargs, rest))
-
-    try:
-        result = torch.vmap(on_slices, randomness="different")(*tensors)
-    except torch.OutOfMemoryError:
-        raise
-    except (RuntimeError, ValueError, TypeError) as error:
-        raise failure(func, inputs, error) from error
-    return hide_like(result, inputs[0])
-
-
-def _replaced(value: Any, slices: Iterator[torch.Tensor]) -> Any:
-    if isinstance(value, Hidden):
-        return next(slices)
-    if isinstance(value, tuple | list):
-        return type(value)([_replaced(part, slices) for part in value])
-    if isinstance(value, dict):
-        return {key: _replaced(part, slices) for key, part in value.items()}
-    return value
-
-
-def failure(func: Any, inputs: list[Hidden], error: Exception) -> ConversionError:
-    """One line on why a call of the program cannot run on a volume, and what to do."""
-    depths = sorted({x.shape[0] for x in inputs})
-    name = getattr(func, "__name__", str(func))
-    reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-    if len(depths) > 1:
-        advice = "convert with depth_stride=False, or for one branch by overrides"
-        reason = f"branches with {' and '.join(map(str, depths))} slices meet"
-    else:
-        advice = "there is no rule for it: replace it in the 2D network, or report the network"
-    return ConversionError(f"{name} in {where()!r}: {reason}; {advice}")
-
-
-def where() -> str:
-    """Name of the module whose forward is running, found on the stack."""
-    innermost: torch.nn.Module | None = None
-    frame: FrameType | None = sys._getframe(1)
-    while frame is not None:
-        module = frame.f_locals.get("self")
-        if isinstance(module, torch.nn.Module):
-            innermost = innermost if innermost is not None else module
-            if "_thirdaxis" in vars(module):
-                names = {id(part): name for name, part in module.named_modules()}
-                return names.get(id(innermost), type(innermost).__name__) or "(the network)"
-        frame = frame.f_back
-    return type(innermost).__name__ if innermost is not None else "(the network)"

@@ -186,11 +186,11 @@ def calibrated(net: nn.Module, pictures: torch.Tensor) -> tuple[nn.Module, torch
         try:
             flat(cast)
             return flat.eval(), cast
-        except (RuntimeError, ValueError) as error:
+        except (RuntimeError, ValueError, AssertionError) as error:
             reason = error
     raise InputError(
         f"check: the 2D network itself cannot take pictures {tuple(pictures.shape)}: "
-        f"{str(reason).splitlines()[0]}"
+        f"{(str(reason).strip() or type(reason).__name__).splitlines()[0]}"
     ) from reason
 
 

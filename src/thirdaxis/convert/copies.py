@@ -1,14 +1,13 @@
 """Copies of a caller's network, which conversion never changes, and what cannot be copied."""
 
 import copy
-from collections.abc import Iterator
-from types import CodeType, FunctionType, ModuleType
 from typing import Any
 
 import torch
 from torch import nn
 from torch.nn.parameter import is_lazy
 
+from thirdaxis.convert.reading import reached
 from thirdaxis.errors import UsageError
 
 
@@ -75,41 +74,11 @@ def refuse_unfinished(net: nn.Module) -> None:
                 f"convert: {what} is lazy and has no weights yet: run the 2D network once on a "
                 "picture (N, C, H, W), then convert"
             )
-    seen: set[Any] = set()
     for name, module in net.named_modules():
-        methods = {
-            key: value for kind in type(module).__mro__[::-1] for key, value in vars(kind).items()
-        }
-        for function in _scripted([methods["forward"], *vars(module).values()], methods, seen):
-            raise UsageError(
-                f"convert: {type(module).__name__} {name!r} calls {function.name!r}, a scripted "
-                "function, and TorchScript hides its operations: use it without torch.jit.script"
-            )
-
-
-def _scripted(values: list[Any], methods: dict[str, Any], seen: set[Any]) -> Iterator[Any]:
-    """Scripted functions among these values, and among what plain functions refer to by name."""
-    for value in values:
-        if isinstance(value, torch.jit.ScriptFunction):
-            yield value
-        if not isinstance(value, FunctionType) or value in seen:
-            continue
-        seen.add(value)
-        if (value.__module__ or "").partition(".")[0] == "torch":
-            continue
-        names = set(_names(value.__code__))
-        places = [value.__globals__, methods]
-        places += [
-            vars(v)
-            for n, v in value.__globals__.items()
-            if n in names and isinstance(v, ModuleType)
-        ]
-        found = [place[name] for place in places for name in names if name in place]
-        yield from _scripted(found, methods, seen)
-
-
-def _names(code: CodeType) -> Iterator[str]:
-    yield from code.co_names
-    for constant in code.co_consts:
-        if isinstance(constant, CodeType):
-            yield from _names(constant)
+        for function in reached(module):
+            if isinstance(function, torch.jit.ScriptFunction):
+                raise UsageError(
+                    f"convert: {type(module).__name__} {name!r} calls {function.name!r}, a "
+                    "scripted function, and TorchScript hides its operations: use it without "
+                    "torch.jit.script"
+                )

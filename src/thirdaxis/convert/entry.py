@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from thirdaxis.convert.backward import carry_back
 from thirdaxis.convert.caller import is_programs_own
 from thirdaxis.convert.carrier import Call, Hidden, Setting, hide, hide_volume
 
@@ -72,9 +73,11 @@ class Leave:
 
     Attributes:
         outer: the setting of the surroundings, where it differs from the module's own.
+        handwritten: whether the module may call autograd functions with a backward of their own.
     """
 
     outer: Setting | None = None
+    handwritten: bool = False
 
     def __call__(self, module: nn.Module, args: tuple, kwargs: dict, output: Any) -> Any:
         """Reveals the output of the module that owns the call; else gives the outer setting."""
@@ -84,6 +87,8 @@ class Leave:
             first = next(carriers, None)
             if first is None:
                 return None
+        if self.handwritten:
+            carry_back(tensors_in(output), tensors_in((args, kwargs)), first)
         if first.call.owner is module:
             return map_tensors(output, reveal)
         if self.outer is None:
@@ -100,11 +105,13 @@ class Method:
         module: the network or part.
         name: the name that the method has in its class.
         setting: how the module is lifted.
+        handwritten: whether it may call autograd functions with a backward of their own.
     """
 
     module: nn.Module
     name: str
     setting: Setting
+    handwritten: bool = False
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Runs the method, in the carrier if volumes come from outside."""
@@ -120,7 +127,11 @@ class Method:
         """Runs the method in the carrier, on volumes from outside."""
         args, kwargs = enter((args, kwargs), self.setting, self)
         method = getattr(type(self.module), self.name)
-        return map_tensors(method(self.module, *args, **kwargs), reveal)
+        output = method(self.module, *args, **kwargs)
+        if self.handwritten:
+            given = tensors_in((args, kwargs))
+            carry_back(tensors_in(output), given, next(x for x in given if isinstance(x, Hidden)))
+        return map_tensors(output, reveal)
 
 
 def is_converted(module: nn.Module) -> bool:

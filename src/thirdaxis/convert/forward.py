@@ -12,6 +12,7 @@ from torch import nn
 from thirdaxis.convert.carrier import Hidden, Setting
 from thirdaxis.convert.entry import Method, enter, map_tensors, reveal, tensors_in
 from thirdaxis.convert.private import constant
+from thirdaxis.convert.reading import calls_handwritten
 from thirdaxis.errors import InputError, UsageError
 
 
@@ -91,7 +92,7 @@ def take_over(net: nn.Module, setting: Setting) -> None:
     for hooks in (net._forward_pre_hooks, net._forward_hooks):
         for key, hook in hooks.items():
             hooks[key] = OnPictures(hook, setting)
-    vars(net)["forward"] = Forward(net, "forward", setting)
+    vars(net)["forward"] = Forward(net, "forward", setting, calls_handwritten(net))
     vars(net)["_replicate_for_data_parallel"] = _refuse_data_parallel
 
 

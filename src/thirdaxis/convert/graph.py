@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from thirdaxis.convert.private import constant, disabled, traced_as_one
+from thirdaxis.convert.private import disabled, traced_as_one
 
 
 class _Whole(nn.Module):
@@ -47,4 +47,3 @@ def in_graph(forward: Any, args: tuple, kwargs: dict) -> Any:
     state |= {f"network.{name}": value for name, value in net.named_buffers()}
     flags = tuple([module.training for module in net.modules()])
     return _run(forward, state, flags, args, kwargs)
-

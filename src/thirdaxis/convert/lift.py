@@ -13,6 +13,7 @@ from thirdaxis.convert.carrier import Setting
 from thirdaxis.convert.copies import copied, keep_in_copies
 from thirdaxis.convert.entry import Enter, Leave, Method
 from thirdaxis.convert.forward import take_over
+from thirdaxis.convert.reading import calls_handwritten
 
 # Modules that mean the same on a volume and on a picture, which are never entered by themselves.
 SAME_ON_VOLUMES = (
@@ -66,8 +67,8 @@ def lift(
         same = type(module) in SAME_ON_VOLUMES or not _is_called(module)
         if same and not apart:
             continue
-        enter, leave = Enter(setting, apart), Leave(outer if apart else None)
-        module.register_forward_pre_hook(enter, with_kwargs=True, prepend=True)
+        leave = Leave(outer if apart else None, calls_handwritten(module))
+        module.register_forward_pre_hook(Enter(setting, apart), with_kwargs=True, prepend=True)
         module.register_forward_hook(leave, with_kwargs=True)
     for name, module in net.named_modules():
         if isinstance(module, torch.fx.GraphModule):

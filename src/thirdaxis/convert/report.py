@@ -5,14 +5,15 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
+from thirdaxis.convert.attention import why_depth_is_kept
 from thirdaxis.convert.check import unlifted
 from thirdaxis.convert.copies import copied
 from thirdaxis.convert.entry import logged
 from thirdaxis.convert.lift import Conversion
 from thirdaxis.convert.rules_conv import LIFTED, Executed
-from thirdaxis.errors import ThirdaxisError, UsageError
+from thirdaxis.errors import UsageError
 
-DEFAULT_PLANE, DEFAULT_DEPTH = 64, 32
+DEFAULT_PLANES, DEFAULT_DEPTH = (64, 224), 32
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,7 @@ class Report:
         shape: (N, C, D, H, W) of the volume that was run.
         macs: multiply-accumulates for that volume.
         trouble: why the network could not be run on that shape, if so.
+        kept: why depth is kept unless the caller says otherwise, as with attention; else nothing.
     """
 
     conversion: Conversion
@@ -34,16 +36,24 @@ class Report:
     shape: tuple[int, ...]
     macs: int
     trouble: str = ""
+    kept: str = ""
 
     @property
     def lifted(self) -> int:
         """How many spatial convolutions look along depth."""
         return sum(run.status == LIFTED for run in self.executed)
 
+    @property
+    def lifted_share(self) -> float:
+        """Share of the multiply-accumulates that lifted convolutions make, from 0 to 1."""
+        macs = sum(run.macs for run in self.executed if run.status == LIFTED)
+        return min(1.0, macs / self.macs) if self.macs else 0.0
+
     def __str__(self) -> str:
         """The report for people."""
         done = self.conversion
         depth = "strided with the plane" if done.setting.depth_stride else "kept"
+        depth += f" ({self.kept})" if self.kept and not done.setting.depth_stride else ""
         lines = [
             f"fusion:       {done.setting.fusion}",
             f"depth:        {depth}; statistics per {done.setting.statistics}",
@@ -61,6 +71,7 @@ class Report:
         lines.append(f"convolutions: {self.lifted} of {len(self.executed)} spatial ones lifted")
         lines += unlifted(self.executed)
         lines.append(f"MACs:         {self.macs / 1e9:.2f} G for {volume}")
+        lines.append(f"in 3D:        {self.lifted_share:.1%} of the MACs are lifted convolutions'")
         return "\n".join(lines)
 
 
@@ -69,7 +80,8 @@ def report(net: nn.Module, shape: tuple[int, int, int, int, int] | None = None) 
 
     Args:
         net: a network that `convert` returned.
-        shape: (N, C, D, H, W) to count for; default: one volume of 32 slices of 64 x 64.
+        shape: (N, C, D, H, W) to count for; default: one volume of 32 slices of 64 x 64, or of
+            224 x 224 if the network does not take those.
 
     Raises:
         UsageError: the network was not converted.
@@ -77,10 +89,18 @@ def report(net: nn.Module, shape: tuple[int, int, int, int, int] | None = None) 
     done = getattr(net, "_thirdaxis", None)
     if not isinstance(done, Conversion):
         raise UsageError("report takes a network that thirdaxis.convert returned")
-    if shape is None:
-        stem = next((m for m in net.modules() if isinstance(m, nn.Conv2d)), None)
-        channels = stem.in_channels if stem is not None else 3
-        shape = (1, channels, DEFAULT_DEPTH, DEFAULT_PLANE, DEFAULT_PLANE)
+    if shape is not None:
+        return _counted(net, done, shape)
+    stem = next((m for m in net.modules() if isinstance(m, nn.Conv2d)), None)
+    channels = stem.in_channels if stem is not None else 3
+    for plane in DEFAULT_PLANES:
+        found = _counted(net, done, (1, channels, DEFAULT_DEPTH, plane, plane))
+        if not found.trouble:
+            break
+    return found
+
+
+def _counted(net: nn.Module, done: Conversion, shape: tuple[int, ...]) -> Report:
     from torch.utils.flop_counter import FlopCounterMode  # brings triton, too heavy to import above
 
     counter = FlopCounterMode(display=False)
@@ -90,8 +110,9 @@ def report(net: nn.Module, shape: tuple[int, int, int, int, int] | None = None) 
     with torch.no_grad(), logged() as log, counter:
         try:
             twin(torch.empty(shape, device="meta", dtype=dtype))
-        except (ThirdaxisError, RuntimeError, ValueError, NotImplementedError) as error:
-            trouble = str(error).splitlines()[0]
+        except Exception as error:  # a network may say in any way that it takes no such shape
+            trouble = (str(error).strip() or type(error).__name__).splitlines()[0]
     parameters = sum(p.numel() for p in net.parameters())
     macs = counter.get_total_flops() // 2
-    return Report(done, tuple(log), parameters, tuple(shape), macs, trouble)
+    kept = why_depth_is_kept(net)
+    return Report(done, tuple(log), parameters, tuple(shape), macs, trouble, kept)

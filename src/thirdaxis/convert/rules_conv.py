@@ -9,14 +9,8 @@ import torch
 import torch.nn.functional as F
 
 from thirdaxis.axes import HEIGHT, Geometry, Pair, known, pair, shared_stride
-from thirdaxis.convert.carrier import (
-    Hidden,
-    hide_volume_like,
-    rule,
-    slice_by_slice,
-    volume_of,
-    where,
-)
+from thirdaxis.convert.carrier import Hidden, hide_volume_like, rule, volume_of
+from thirdaxis.convert.slices import slice_by_slice, where
 from thirdaxis.errors import InputError
 from thirdaxis.fusion.base import (
     convolve_slices,
@@ -208,9 +202,13 @@ def check_input(volume, channels: int, geometry: Geometry | None) -> None:
             f"layer {where()!r} takes {channels} channels, got a volume of {volume.shape[1]}: "
             f"give {channels} channels, or convert with in_channels={volume.shape[1]}"
         )
-    if geometry is not None:
-        if any(known(geometry.plane_out(i, volume.shape[HEIGHT + i]) < 1) for i in (0, 1)):
-            raise too_small(volume)
+    planes = (
+        []
+        if geometry is None
+        else [geometry.plane_out(i, volume.shape[HEIGHT + i]) for i in (0, 1)]
+    )
+    if any(known(size < 1) for size in planes):
+        raise too_small(volume)
 
 
 def too_small(volume: torch.Tensor) -> InputError:

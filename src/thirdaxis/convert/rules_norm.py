@@ -3,14 +3,8 @@
 import torch
 import torch.nn.functional as F
 
-from thirdaxis.convert.carrier import (
-    Hidden,
-    hide_like,
-    hide_volume_like,
-    rule,
-    slice_by_slice,
-    volume_of,
-)
+from thirdaxis.convert.carrier import Hidden, hide_like, hide_volume_like, rule, volume_of
+from thirdaxis.convert.slices import slice_by_slice
 from thirdaxis.errors import InputError
 
 

@@ -6,16 +6,8 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
-from thirdaxis.convert.carrier import (
-    RULES,
-    Hidden,
-    failure,
-    first_hidden,
-    hidden_in,
-    hide_like,
-    rule,
-    slice_by_slice,
-)
+from thirdaxis.convert.carrier import RULES, Hidden, first_hidden, hidden_in, hide, hide_like, rule
+from thirdaxis.convert.slices import failure, slice_by_slice
 
 UNARY = """
     abs absolute acos acosh alpha_dropout angle arccos arccosh arcsin arcsinh arctan arctanh
@@ -130,7 +122,10 @@ def attention(func, args, kwargs):
 
 def attribute(func, args, kwargs):
     """Attributes without dimensions (dtype, device, requires_grad, ...) and same-shaped ones."""
-    return hide_like(func(*args, **kwargs), args[0])
+    result, x = func(*args, **kwargs), args[0]
+    if isinstance(result, Hidden) or not isinstance(result, torch.Tensor):
+        return result
+    return hide(result, x.setting, x.call)
 
 
 for _attribute in (getattr(torch.Tensor, _name) for _name in dir(torch.Tensor)):

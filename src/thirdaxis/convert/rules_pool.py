@@ -10,15 +10,10 @@ import torch
 import torch.nn.functional as F
 
 from thirdaxis.axes import DEPTH, Geometry, depth_window, known, pair, shared_stride, strided
-from thirdaxis.convert.carrier import (
-    Hidden,
-    hide_volume_like,
-    rule,
-    slice_by_slice,
-    volume_of,
-)
+from thirdaxis.convert.carrier import Hidden, hide_volume_like, rule, volume_of
 from thirdaxis.convert.rules_conv import arguments, remember_depth, too_small
 from thirdaxis.convert.rules_shape import reduction
+from thirdaxis.convert.slices import slice_by_slice
 from thirdaxis.fusion.base import pad_axis
 
 

@@ -4,9 +4,10 @@ import torch
 import torch.nn.functional as F
 
 from thirdaxis.axes import DEPTH, known
-from thirdaxis.convert.carrier import Hidden, hide_like, hide_volume_like, rule, slice_by_slice
+from thirdaxis.convert.carrier import Hidden, hide_like, hide_volume_like, rule
 from thirdaxis.convert.rules_conv import arguments, remember_depth, restored_depth
 from thirdaxis.convert.rules_pool import folded, unfolded
+from thirdaxis.convert.slices import slice_by_slice
 from thirdaxis.fusion.base import repeat_slices
 
 NAMES = "input size scale_factor mode align_corners recompute_scale_factor antialias"

@@ -2,7 +2,8 @@
 
 import torch
 
-from thirdaxis.convert.carrier import Hidden, first_hidden, hide_like, rule, slice_by_slice
+from thirdaxis.convert.carrier import Hidden, first_hidden, hide_like, rule
+from thirdaxis.convert.slices import slice_by_slice
 
 
 @rule(torch.lstm, torch.gru, torch.rnn_tanh, torch.rnn_relu)

@@ -7,18 +7,9 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
-from thirdaxis.convert.carrier import (
-    Hidden,
-    Rule,
-    failure,
-    first_hidden,
-    hidden_in,
-    hide_like,
-    rule,
-    slice_by_slice,
-    where,
-)
+from thirdaxis.convert.carrier import Hidden, Rule, first_hidden, hidden_in, hide_like, rule
 from thirdaxis.convert.rules_pointwise import broadcast, spread
+from thirdaxis.convert.slices import failure, slice_by_slice, where
 
 ABSENT = object()
 

@@ -1,0 +1,98 @@
+"""Precisions, memory formats and functional use: the numbers are those of the ordinary call."""
+
+import copy
+
+import pytest
+import torch
+from torch import nn
+from torch.func import functional_call, stack_module_state
+
+import thirdaxis
+from thirdaxis.fusion.table import FUSIONS
+from thirdaxis.nets.unet import UNet
+
+
+@pytest.fixture
+def volume():
+    torch.manual_seed(0)
+    return torch.randn(2, 3, 5, 16, 16)
+
+
+def unet(fusion):
+    torch.manual_seed(0)
+    return thirdaxis.convert(UNet(3, 2).eval(), fusion)
+
+
+@pytest.mark.parametrize("fusion", FUSIONS)
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_low_precision_weights(fusion, dtype, volume):
+    net = unet(fusion)
+    expected = net(volume)
+    low = copy.deepcopy(net).to(dtype)
+    found = low(volume.to(dtype))
+    assert found.dtype == dtype and low.enc1[0].weight.dtype == dtype
+    spread = expected.std().item()
+    error = (found.float() - expected).square().mean().sqrt().item()
+    assert 0 < error < 20 * torch.finfo(dtype).eps * spread
+    found.float().square().mean().backward()
+    assert all(torch.isfinite(p.grad).all() for p in low.parameters())
+
+
+@pytest.mark.parametrize("fusion", FUSIONS)
+def test_autocast_runs_convolutions_low_and_trains_in_full_precision(fusion, volume):
+    net = unet(fusion).train()
+    expected = net(volume)
+    seen = []
+    net.enc1[0].register_forward_hook(lambda part, args, out: seen.append(out.dtype))
+    with torch.autocast("cpu", torch.bfloat16):
+        found = net(volume)
+        loss = found.float().square().mean()
+    loss.backward()
+    assert seen == [torch.bfloat16] and found.dtype == torch.bfloat16
+    torch.testing.assert_close(found.float(), expected, rtol=0.05, atol=0.05)
+    assert all(p.grad.dtype == torch.float32 for p in net.parameters())
+
+
+@pytest.mark.parametrize("fusion", FUSIONS)
+def test_channels_last(fusion, volume):
+    net = unet(fusion)
+    expected = net(volume)
+    ordered = volume.to(memory_format=torch.channels_last_3d)
+    torch.testing.assert_close(net(ordered), expected, rtol=1e-4, atol=1e-5)
+    for parameter in net.parameters():
+        orders = {4: torch.channels_last, 5: torch.channels_last_3d}
+        order = orders.get(parameter.dim(), torch.preserve_format)
+        parameter.data = parameter.data.to(memory_format=order)
+    torch.testing.assert_close(net(ordered), expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("fusion", FUSIONS)
+def test_functional_call(fusion, volume):
+    net, other = unet(fusion), unet(fusion)
+    with torch.no_grad():
+        for parameter in other.parameters():
+            parameter.mul_(1.1)
+    weights = dict(other.named_parameters())
+    torch.testing.assert_close(functional_call(net, weights, (volume,)), other(volume))
+
+    def loss(weights):
+        return functional_call(net, weights, (volume,)).square().mean()
+
+    other(volume).square().mean().backward()
+    for name, gradient in torch.func.grad(loss)(weights).items():
+        torch.testing.assert_close(gradient, weights[name].grad)
+
+
+def test_an_ensemble_by_vmap(volume):
+    torch.manual_seed(0)
+    nets = [
+        thirdaxis.convert(nn.Sequential(nn.Conv2d(3, 4, 3, 2, 1), nn.ReLU(), nn.Conv2d(4, 2, 3)))
+        for _ in range(3)
+    ]
+    weights, buffers = stack_module_state(nets)
+
+    def run(weights, buffers):
+        return functional_call(nets[0], (weights, buffers), (volume,))
+
+    found = torch.vmap(run)(weights, buffers)
+    torch.testing.assert_close(found, torch.stack([net(volume) for net in nets]))
