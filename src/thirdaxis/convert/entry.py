@@ -131,9 +131,13 @@ class Method:
         return map_tensors(method(self.module, *args, **kwargs), reveal)
 
 
-def is_converted(module: nn.Module) -> bool:
-    """Whether a module is a converted network or a part of one."""
-    return any(isinstance(hook, Enter) for hook in module._forward_pre_hooks.values())
+def is_converted(thing: object) -> bool:
+    """Whether something is a converted network, a part of one, or a method of these."""
+    if isinstance(thing, nn.Module):
+        return any(
+            isinstance(hook, Enter) for hook in getattr(thing, "_forward_pre_hooks", {}).values()
+        )
+    return isinstance(thing, Method)
 
 
 def enter(values: Any, setting: Setting, owner: Any) -> Any:
