@@ -11,7 +11,7 @@ from thirdaxis.convert.carrier import Hidden
 from thirdaxis.errors import InputError
 
 
-def is_programs_own(part: nn.Module, converted: Callable[[nn.Module], bool]) -> bool:
+def is_programs_own(part: nn.Module, converted: Callable[[object], bool]) -> bool:
     """Whether five dimensions that reach a part are the 2D program's own affair.
 
     A user may call a part with a volume. Code of the 2D program may not: between the parts it would
@@ -20,7 +20,7 @@ def is_programs_own(part: nn.Module, converted: Callable[[nn.Module], bool]) -> 
 
     Args:
         part: a part of a converted network that was given (N, C, D, H, W) and no carrier.
-        converted: whether a module is a converted network or a part of one.
+        converted: whether something is a converted network, a part of one, or a method of these.
 
     Raises:
         InputError: the caller is 2D code outside the carrier: a private method that was called
@@ -36,7 +36,7 @@ def is_programs_own(part: nn.Module, converted: Callable[[nn.Module], bool]) -> 
     frame: FrameType | None = sys._getframe(1)
     while frame is not None:
         module = frame.f_locals.get("self")
-        if isinstance(module, nn.Module) and converted(module):
+        if converted(module):
             args = frame.f_locals.get("args")
             values = [*frame.f_locals.values(), *(args if isinstance(args, tuple) else ())]
             if any(isinstance(value, Hidden) for value in values):

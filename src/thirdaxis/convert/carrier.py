@@ -12,10 +12,10 @@ recomputation in the backward pass (gradient checkpointing) each see their own.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 
@@ -81,7 +81,7 @@ class Hidden(torch.Tensor):
     setting: Setting
     call: Call
     padded: tuple[str, tuple[int, int]] | None = None
-    bare: Callable[[], AbstractContextManager] = plain
+    bare: ClassVar[Any] = plain
 
     @classmethod
     def __torch_function__(
@@ -98,14 +98,14 @@ class Traced(Hidden):
     Its rules see the shell; what they do to it happens to the tensor inside.
     """
 
-    inner: torch.Tensor
-    in_rule: ContextVar[bool] = ContextVar("thirdaxis_in_rule", default=False)
+    stand_in: torch.Tensor
+    in_rule: ClassVar[ContextVar[bool]] = ContextVar("thirdaxis_in_rule", default=False)
 
     @staticmethod
     def __new__(cls, inner: torch.Tensor) -> Traced:
         """Wraps a tensor of a tracer."""
         out = shell(cls, inner)
-        out.inner = inner
+        out.stand_in = inner
         return out
 
     @classmethod
@@ -119,7 +119,7 @@ class Traced(Hidden):
             return RULES.get(func, RULES[None])(func, args, kwargs or {})
 
     @classmethod
-    def __torch_dispatch__(
+    def __torch_dispatch__(  # type: ignore[override]
         cls, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None
     ) -> Any:
         """What reaches the shell itself, past every rule, has no sense."""
@@ -148,8 +148,8 @@ def _on_inner(func: Any, args: tuple, kwargs: dict) -> Any:
     if fresh is None or not isinstance(first, Traced):
         return func(*inner_args, **inner_kwargs)
     inner_kwargs.pop("inplace", None)
-    first.inner = fresh(*inner_args, **inner_kwargs)
-    return first.inner
+    first.stand_in = fresh(*inner_args, **inner_kwargs)
+    return first.stand_in
 
 
 def out_of_place(func: Any, kwargs: dict) -> Any:
@@ -175,7 +175,7 @@ def _unwrapped(value: Any) -> Any:
                 "checkpoint, cannot be compiled for training on volumes: compile under "
                 "torch.no_grad(), or give the checkpoint use_reentrant=False"
             )
-        return value.inner
+        return value.stand_in
     if isinstance(value, tuple | list):
         parts = [_unwrapped(part) for part in value]
         return type(value)(*parts) if hasattr(value, "_fields") else type(value)(parts)

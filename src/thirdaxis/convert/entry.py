@@ -134,10 +134,12 @@ class Method:
         return map_tensors(output, reveal)
 
 
-def is_converted(module: nn.Module) -> bool:
-    """Whether a module is a converted network or a part of one."""
-    hooks = module._forward_pre_hooks.values()
-    return "_thirdaxis" in vars(module) or any(isinstance(hook, Enter) for hook in hooks)
+def is_converted(thing: object) -> bool:
+    """Whether something is a converted network, a part of one, or a method of these."""
+    if not isinstance(thing, nn.Module):
+        return isinstance(thing, Method)
+    hooks = vars(thing).get("_forward_pre_hooks", {}).values()
+    return "_thirdaxis" in vars(thing) or any(isinstance(hook, Enter) for hook in hooks)
 
 
 def enter(values: Any, setting: Setting, owner: Any) -> Any:

@@ -44,7 +44,7 @@ def to_depth_first(x: torch.Tensor) -> None:
 
 def shell(cls: type, x: torch.Tensor) -> Any:
     """An empty tensor of a subclass that answers questions as ``x`` does."""
-    like = {"dtype": x.dtype, "device": x.device, "layout": x.layout}
+    like: dict[str, Any] = {"dtype": x.dtype, "device": x.device, "layout": x.layout}
     like["requires_grad"] = x.requires_grad
     return torch.Tensor._make_wrapper_subclass(cls, x.shape, strides=x.stride(), **like)  # type: ignore[attr-defined]
 

@@ -14,7 +14,7 @@ from thirdaxis.convert.carrier import RULES, ConversionError, Hidden, Traced, hi
 def slice_by_slice(func: Any, args: tuple, kwargs: dict) -> Any:
     """What has no rule: the function on every slice, vectorised over depth."""
     inputs = list(hidden_in((args, kwargs)))
-    tensors = [x.inner if isinstance(x, Traced) else x.as_subclass(torch.Tensor) for x in inputs]
+    tensors = [x.stand_in if isinstance(x, Traced) else x.as_subclass(torch.Tensor) for x in inputs]
 
     answer: list[Any] = []
 

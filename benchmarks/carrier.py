@@ -1,0 +1,238 @@
+"""What the carrier costs: a converted ResNet-50 against the same network written by hand in 3D.
+
+The hand-written twin calls the same fusion operators from ordinary modules on (N, C, D, H, W), and
+`BatchNorm3d`, `MaxPool3d` and `AdaptiveAvgPool3d` around them, in place where torchvision is. Both
+must give the same numbers, forward and backward, before anything is timed. Times are taken in
+turns within one process; peaks are integrated from every allocation that torch reports. What the
+carrier adds to a pass does not depend on the volume's size, so it is also timed where next to
+nothing is computed, in passes too short for other work on the machine to disturb them all.
+
+    python benchmarks/carrier.py --repeats 30 --threads 2
+"""
+
+import argparse
+import gc
+import json
+import os
+import platform
+import shlex
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from datetime import date
+from pathlib import Path
+
+import torch
+import torchvision
+from torch import nn
+from torch.profiler import ProfilerActivity, profile
+
+import thirdaxis
+from thirdaxis.axes import Geometry
+from thirdaxis.fusion.base import Fusion, convolve_slices
+
+RESULTS = Path(__file__).parent / "results"
+FUSIONS = (thirdaxis.ACS(), thirdaxis.Slicewise())
+SIZE = (1, 3, 32, 112, 112)
+SMALL = (1, 3, 2, 33, 33)
+Step = Callable[[], torch.Tensor]
+
+
+class ByHand(nn.Module):
+    """A `Conv2d` on volumes, as one writes it without a converter."""
+
+    def __init__(self, conv: nn.Conv2d, fusion: Fusion):
+        super().__init__()
+        self.weight, self.bias = conv.weight, conv.bias
+        self.geometry = Geometry(
+            conv.kernel_size,
+            conv.stride,
+            conv.padding,
+            groups=conv.groups,
+            depth_stride=min(conv.stride),
+        )
+        self.convolve = convolve_slices if self.geometry.pointwise else fusion.convolve
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.convolve(x, self.weight, self.bias, self.geometry)
+
+
+def by_hand(net: nn.Module, fusion: Fusion) -> nn.Module:
+    """Replaces every spatial layer of a 2D ResNet by its 3D twin, in place."""
+    for name, child in net.named_children():
+        if isinstance(child, nn.Conv2d):
+            setattr(net, name, ByHand(child, fusion))
+        elif isinstance(child, nn.BatchNorm2d):
+            norm = nn.BatchNorm3d(child.num_features)
+            norm.load_state_dict(child.state_dict())
+            setattr(net, name, norm.train(child.training))
+        elif isinstance(child, nn.MaxPool2d):
+            setattr(net, name, nn.MaxPool3d(child.kernel_size, child.stride, child.padding))
+        elif isinstance(child, nn.AdaptiveAvgPool2d):
+            setattr(net, name, nn.AdaptiveAvgPool3d(1))
+        else:
+            by_hand(child, fusion)
+    return net
+
+
+def pair(fusion: Fusion) -> tuple[nn.Module, nn.Module]:
+    """The hand-written and the converted network, with the same weights."""
+    flat = torchvision.models.resnet50()
+    hand = torchvision.models.resnet50()
+    hand.load_state_dict(flat.state_dict())
+    return by_hand(hand, fusion), thirdaxis.convert(flat, fusion, statistics="volume")
+
+
+def inference(net: nn.Module, x: torch.Tensor) -> Step:
+    """A forward pass without gradients."""
+
+    def step() -> torch.Tensor:
+        net.eval()
+        with torch.no_grad():
+            return net(x)
+
+    return step
+
+
+def training(net: nn.Module, x: torch.Tensor) -> Step:
+    """A training step: forward, loss, backward, plain SGD."""
+    sgd = torch.optim.SGD(net.parameters(), lr=1e-4)
+
+    def step() -> torch.Tensor:
+        net.train()
+        loss = net(x).square().mean()
+        loss.backward()
+        sgd.step()
+        sgd.zero_grad(set_to_none=True)
+        return loss.detach()
+
+    return step
+
+
+def peak(step: Step) -> int:
+    """Most bytes of tensors alive during a step, beyond those alive before it."""
+    step()
+    gc.collect()
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
+        step()
+    with tempfile.TemporaryDirectory() as folder:
+        trace = Path(folder) / "trace.json"
+        profiler.export_chrome_trace(str(trace))
+        events = json.loads(trace.read_text(encoding="utf-8"))["traceEvents"]
+    events = sorted((e for e in events if e["name"] == "[memory]"), key=lambda e: e["ts"])
+    alive = most = 0
+    for event in events:
+        alive += event["args"]["Bytes"]
+        most = max(most, alive)
+    return most
+
+
+def times(steps: list[Step], repeats: int) -> list[list[float]]:
+    """Milliseconds of every step, taken in turns, in changing order."""
+    taken: list[list[float]] = [[] for _ in steps]
+    for step in steps:
+        step()
+    for repeat in range(repeats):
+        order = range(len(steps)) if repeat % 2 else reversed(range(len(steps)))
+        for i in order:
+            begin = time.perf_counter()
+            steps[i]()
+            taken[i].append(1000 * (time.perf_counter() - begin))
+    return taken
+
+
+def check_equal(hand: nn.Module, lifted: nn.Module, x: torch.Tensor) -> None:
+    """Refuses to compare networks that do not compute the same, forward and backward."""
+    for kind in (inference, training):
+        torch.testing.assert_close(kind(hand, x)(), kind(lifted, x)(), rtol=0, atol=0)
+    for net in (hand, lifted):
+        net(x).square().mean().backward()
+    pairs = zip(hand.parameters(), lifted.parameters(), strict=True)
+    for ours, theirs in pairs:
+        torch.testing.assert_close(ours.grad, theirs.grad, rtol=1e-4, atol=1e-6)
+    for net in (hand, lifted):
+        net.zero_grad(set_to_none=True)
+
+
+def rows(fusion: Fusion, repeats: int) -> list[str]:
+    """The lines of one fusion operator."""
+    nets = pair(fusion)
+    x, small = torch.randn(SIZE), torch.randn(SMALL)
+    check_equal(*nets, x)
+    found = []
+    for kind in (inference, training):
+        steps = [kind(net, x) for net in nets]
+        hand, lifted = times(steps, repeats)
+        short = [min(taken) for taken in times([kind(net, small) for net in nets], 8 * repeats)]
+        added = short[1] - short[0]
+        peaks = [peak(step) / 2**20 for step in steps]
+        median = statistics.median(lifted) / statistics.median(hand)
+        numbers = (
+            f"{min(hand):.0f} | {min(lifted):.0f} | {min(lifted) / min(hand):.3f} | {median:.3f}"
+        )
+        share = f"{added:.2f} | {added / min(hand):.1%}"
+        memory = f"{peaks[0]:.1f} | {peaks[1]:.1f} | {peaks[1] / peaks[0]:.3f}"
+        found.append(f"| {fusion.name} | {kind.__name__} | {numbers} | {share} | {memory} |")
+    return found
+
+
+def conversion(fusion: Fusion) -> str:
+    """Seconds that `convert` takes, and the bytes of parameters before and after."""
+    net = torchvision.models.resnet50()
+    taken = []
+    for _ in range(5):
+        begin = time.perf_counter()
+        lifted = thirdaxis.convert(net, fusion)
+        taken.append(time.perf_counter() - begin)
+    size, after = (
+        sum(p.numel() * p.element_size() for p in m.parameters()) / 2**20 for m in (net, lifted)
+    )
+    return (
+        f"`convert` with {fusion.name}: {min(taken):.2f} s at best of 5, {max(taken):.2f} s at "
+        f"worst; parameters {size:.1f} MiB before, {after:.1f} MiB after."
+    )
+
+
+def main() -> None:
+    """Measures and writes the table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--repeats", type=int, default=30)
+    parser.add_argument("--threads", type=int, default=2)
+    told = parser.parse_args()
+    torch.set_num_threads(told.threads)
+    torch.manual_seed(0)
+    versions = f"Python {platform.python_version()}, torch {torch.__version__}, "
+    versions += f"torchvision {torchvision.__version__}; {platform.machine()}, CPU, "
+    busy = os.getloadavg()[0]
+    table = [row for fusion in FUSIONS for row in rows(fusion, told.repeats)]
+    lines = [
+        f"# Cost of the carrier, {date.today()}",
+        "",
+        f"`{shlex.join(['python', 'benchmarks/carrier.py', *sys.argv[1:]])}`",
+        "",
+        f"{versions}{told.threads} threads of {os.cpu_count()} cores, load {busy:.1f} at the start "
+        f"and {os.getloadavg()[0]:.1f} at the end (1 minute's mean).",
+        "",
+        f"ResNet-50 at {' x '.join(map(str, SIZE))}: `convert` against 3D modules written by hand, "
+        f"equal outputs and gradients. Times in ms, minima of {told.repeats} in turns, and the "
+        "ratio of medians; the carrier's own share is the difference of the minima at "
+        f"{' x '.join(map(str, SMALL))} over the time by hand; peaks in MiB beyond what was alive "
+        "before.",
+        "",
+        "| fusion | pass | by hand | converted | ratio | ratio of medians | added by the carrier | "
+        "share | peak by hand | peak converted | ratio |",
+        "|---|---|---|---|---|---|---|---|---|---|---|",
+        *table,
+        "",
+        *(conversion(fusion) + "\n" for fusion in FUSIONS),
+    ]
+    RESULTS.mkdir(exist_ok=True)
+    target = RESULTS / f"{date.today()}-carrier.md"
+    target.write_text("\n".join(lines), encoding="utf-8")
+    print(target.read_text(encoding="utf-8"))
+
+
+if __name__ == "__main__":
+    main()
