@@ -6,24 +6,38 @@ from thirdaxis.convert.entry import reveal
 from thirdaxis.convert.network import convert
 from thirdaxis.convert.report import Report, report
 from thirdaxis.errors import InputError, ThirdaxisError, UsageError
+from thirdaxis.fusion.a3d import A3D
 from thirdaxis.fusion.acs import ACS
+from thirdaxis.fusion.alignshift import AlignShift
 from thirdaxis.fusion.base import Fusion
 from thirdaxis.fusion.i3d import I3D
+from thirdaxis.fusion.mean_acs import MeanACS
+from thirdaxis.fusion.p3d import P3D
+from thirdaxis.fusion.psc import PSC
 from thirdaxis.fusion.slicewise import Slicewise
+from thirdaxis.fusion.soft_acs import SoftACS
 from thirdaxis.fusion.table import FUSIONS
+from thirdaxis.fusion.tsm import TSM
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "A3D",
     "ACS",
     "FUSIONS",
     "I3D",
+    "P3D",
+    "PSC",
+    "TSM",
+    "AlignShift",
     "Check",
     "ConversionError",
     "Fusion",
     "InputError",
+    "MeanACS",
     "Report",
     "Slicewise",
+    "SoftACS",
     "ThirdaxisError",
     "UsageError",
     "check",

@@ -13,7 +13,7 @@ along depth reads slice ``i * s``.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
 
 import torch
 
@@ -94,6 +94,7 @@ class Geometry:
         pad_mode: how depth is filled beyond its ends, as in ``torch.nn.functional.pad``.
         output_padding: rows and columns added at the end of a transposed convolution.
         depth_out: slices that a transposed convolution has to return.
+        thickness: distance between the slices of each volume of the batch, (N,) in mm, or None.
     """
 
     kernel: Pair
@@ -106,6 +107,7 @@ class Geometry:
     pad_mode: str = "constant"
     output_padding: Pair = (0, 0)
     depth_out: int = 0
+    thickness: torch.Tensor | None = field(default=None, compare=False)
 
     @property
     def square(self) -> bool:
@@ -145,7 +147,3 @@ class Geometry:
         span = self.dilation[axis] * (self.kernel[axis] - 1) + 1
         grown = (size - 1) * self.stride[axis] + span + self.output_padding[axis]
         return grown - 2 * self.padding[axis]
-
-    def with_depth_out(self, depth: int) -> "Geometry":
-        """The same transposed convolution, returning so many slices."""
-        return replace(self, depth_out=depth)

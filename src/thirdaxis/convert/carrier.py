@@ -22,7 +22,7 @@ import torch
 from thirdaxis.axes import Pair, alike
 from thirdaxis.convert.private import is_fresh, is_stand_in, plain, shell, to_depth_first
 from thirdaxis.errors import ThirdaxisError
-from thirdaxis.fusion.base import Fusion
+from thirdaxis.fusion.base import Fusion, Operator
 
 Rule = Callable[[Any, tuple, dict], Any]
 RULES: dict[Any, Rule] = {}
@@ -40,11 +40,13 @@ class Call:
         depths: slices first seen at each (height, width), so that a later resize can restore them.
         log: spatial convolutions as they run, where somebody asked for it.
         owner: what took the volume in, the network or a part called by itself, and reveals it.
+        thickness: distance between the slices of each volume, (N,) in mm, where the caller gave it.
     """
 
     depths: list[tuple[Pair, int]] = field(default_factory=list)
     log: list[Any] | None = None
     owner: Any = None
+    thickness: torch.Tensor | None = None
 
     def remember(self, plane: Pair, depth: int) -> None:
         """Notes how many slices there are at this height and width, the first time."""
@@ -64,13 +66,14 @@ class Setting:
     """How a part of a network is lifted.
 
     Attributes:
-        fusion: how its convolutions look along depth.
+        fusion: how its convolutions look along depth; inside a convolution that owns parameters of
+            its operator, that operator.
         depth_stride: whether depth is downsampled wherever height and width are.
         statistics: ``"volume"`` where global pooling and group norms take in all slices,
             ``"slice"`` where every slice has its own.
     """
 
-    fusion: Fusion
+    fusion: Fusion | Operator
     depth_stride: bool
     statistics: str
 

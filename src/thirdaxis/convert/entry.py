@@ -1,6 +1,7 @@
 """How volumes go into the carrier and come out of it, and how its parts take them by themselves."""
 
 import copy
+import inspect
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -10,9 +11,12 @@ from typing import Any
 import torch
 from torch import nn
 
+from thirdaxis.axes import alike
 from thirdaxis.convert.backward import carry_back
 from thirdaxis.convert.caller import is_programs_own
 from thirdaxis.convert.carrier import Call, Hidden, Setting, hide, hide_volume
+from thirdaxis.errors import InputError
+from thirdaxis.fusion.base import Operator
 
 _log: ContextVar[list[Any] | None] = ContextVar("thirdaxis_log", default=None)
 
@@ -37,7 +41,8 @@ class Enter:
 
     Attributes:
         setting: how the module is lifted.
-        apart: whether its setting differs from that of its surroundings.
+        apart: whether its setting differs from that of its surroundings, or the module owns
+            parameters of its operator.
     """
 
     setting: Setting
@@ -54,7 +59,8 @@ class Enter:
             return self._within(module, carriers[0].call, args, kwargs)
         if 5 not in [x.dim() for x in found] or is_programs_own(module, is_converted):
             return None
-        return enter((args, kwargs), self.setting, module)
+        args, kwargs, thickness = without_thickness(type(module).forward, args, kwargs)
+        return enter((args, kwargs), own_setting(module, self.setting), module, thickness)
 
     def _within(
         self, module: nn.Module, call: Call, args: tuple, kwargs: dict
@@ -63,8 +69,11 @@ class Enter:
         again = call.owner is module
         if not again and not self.apart:
             return None
-        call = replace(call, owner=None) if again else call
-        return map_tensors((args, kwargs), lambda x: with_setting(x, self.setting, call))
+        call, setting = (
+            replace(call, owner=None) if again else call,
+            own_setting(module, self.setting),
+        )
+        return map_tensors((args, kwargs), lambda x: with_setting(x, setting, call))
 
 
 @dataclass(frozen=True)
@@ -94,6 +103,9 @@ class Leave:
         if self.outer is None:
             return None
         outer, call = self.outer, first.call
+        if isinstance(module, nn.Conv2d | nn.ConvTranspose2d) and type(output) is Hidden:
+            output.setting = outer  # it has just been made, and is nobody else's
+            return None
         return map_tensors(output, lambda x: with_setting(x, outer, call))
 
 
@@ -125,8 +137,10 @@ class Method:
 
     def inside(self, args: tuple, kwargs: dict) -> Any:
         """Runs the method in the carrier, on volumes from outside."""
-        args, kwargs = enter((args, kwargs), self.setting, self)
         method = getattr(type(self.module), self.name)
+        args, kwargs, thickness = without_thickness(method, args, kwargs)
+        setting = own_setting(self.module, self.setting)
+        args, kwargs = enter((args, kwargs), setting, self, thickness)
         output = method(self.module, *args, **kwargs)
         if self.handwritten:
             given = tensors_in((args, kwargs))
@@ -142,17 +156,51 @@ def is_converted(thing: object) -> bool:
     return "_thirdaxis" in vars(thing) or any(isinstance(hook, Enter) for hook in hooks)
 
 
-def enter(values: Any, setting: Setting, owner: Any) -> Any:
-    """Takes every (N, C, D, H, W) tensor of the arguments into the carrier, in one new call."""
-    call = Call(log=_log.get(), owner=owner)
+def own_setting(module: nn.Module, setting: Setting) -> Setting:
+    """A setting with the operator that this very module owns, be it a copy of the one lifted."""
+    operator = module._modules.get("fusion")
+    return replace(setting, fusion=operator) if isinstance(operator, Operator) else setting
+
+
+def without_thickness(
+    function: Callable, args: tuple, kwargs: dict
+) -> tuple[tuple, dict, torch.Tensor | None]:
+    """Takes the thickness of slices off a call of a function that has no such argument itself."""
+    if "thickness" not in kwargs or "thickness" in inspect.signature(function).parameters:
+        return args, kwargs, None
+    kwargs = dict(kwargs)
+    return args, kwargs, kwargs.pop("thickness")
+
+
+def enter(values: Any, setting: Setting, owner: Any, thickness: torch.Tensor | None = None) -> Any:
+    """Takes every (N, C, D, H, W) tensor of the arguments into the carrier, in one new call.
+
+    Raises:
+        InputError: a thickness that is not one number for each volume.
+    """
+    call = Call(log=_log.get(), owner=owner, thickness=thickness)
 
     def hidden(x: torch.Tensor) -> torch.Tensor:
         if x.dim() != 5:
             return x
+        if thickness is not None:
+            check_thickness(thickness, x.shape[0])
         call.remember((x.shape[-2], x.shape[-1]), x.shape[-3])
         return hide_volume(x, setting, call)
 
     return map_tensors(values, hidden)
+
+
+def check_thickness(thickness: Any, volumes: int) -> None:
+    """Refuses what is not one number for each volume."""
+    one_each = isinstance(thickness, torch.Tensor) and thickness.dim() == 1
+    if one_each and alike(thickness.shape[0], volumes):
+        return
+    came = tuple(thickness.shape) if isinstance(thickness, torch.Tensor) else repr(thickness)
+    raise InputError(
+        f"thickness takes a tensor ({volumes},), the distance in mm between the slices of each "
+        f"volume, got {came}"
+    )
 
 
 def reveal(x: torch.Tensor) -> torch.Tensor:

@@ -1,18 +1,18 @@
 """Lifting a network once every module's setting is known: kernels stored, hooks hung."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from inspect import isgeneratorfunction
 from types import FunctionType
 
 import torch
 from torch import nn
 
-from thirdaxis.axes import Geometry, pair
 from thirdaxis.convert.carrier import Setting
 from thirdaxis.convert.copies import copied, keep_in_copies
 from thirdaxis.convert.entry import Enter, Leave, Method
 from thirdaxis.convert.forward import take_over
+from thirdaxis.convert.planting import fixed_depth, plant, slices_met, without_operators
 from thirdaxis.convert.reading import calls_handwritten
 
 # Modules that mean the same on a volume and on a picture, which are never entered by themselves.
@@ -31,12 +31,14 @@ class Conversion:
         parts: settings of the parts that differ from what encloses them, by module name.
         stems: convolutions whose input channels were changed, and the rule of each.
         parameters_2d: number of parameters before kernels were stored in 3D.
+        slices: slices that each convolution was found to get, where its operator fixes them.
     """
 
     setting: Setting
     parts: Mapping[str, Setting]
     stems: Mapping[str, str]
     parameters_2d: int
+    slices: Mapping[str, int] = field(default_factory=dict)
 
 
 def twin(net: nn.Module) -> nn.Module:
@@ -59,18 +61,22 @@ def lift(
     """
     parts = {n: s for n, s in settings.items() if s != settings[n.rpartition(".")[0]]}
     count = sum(p.numel() for p in net.parameters())
-    net._thirdaxis = Conversion(settings[""], parts, stems or {}, count)  # type: ignore[assignment]
-    _store_kernels(net, settings)
-    for name, module in list(net.named_modules())[1:]:
+    depth, slices = fixed_depth(settings), {}
+    if depth is not None:
+        slices = slices_met(lift(twin(net), without_operators(settings)), depth)
+    net._thirdaxis = Conversion(settings[""], parts, stems or {}, count, slices)  # type: ignore[assignment]
+    modules = list(net.named_modules())
+    owners = plant(net, settings, slices)
+    for name, module in modules[1:]:
         setting, outer = settings[name], settings[name.rpartition(".")[0]]
-        apart = setting != outer
+        apart = setting != outer or name in owners
         same = type(module) in SAME_ON_VOLUMES or not _is_called(module)
         if same and not apart:
             continue
         leave = Leave(outer if apart else None, calls_handwritten(module))
         module.register_forward_pre_hook(Enter(setting, apart), with_kwargs=True, prepend=True)
         module.register_forward_hook(leave, with_kwargs=True)
-    for name, module in net.named_modules():
+    for name, module in modules:
         if isinstance(module, torch.fx.GraphModule):
             keep_in_copies(module)
         for method in _public_methods(type(module)) - vars(module).keys():
@@ -97,22 +103,3 @@ def _public_methods(kind: type[nn.Module]) -> set[str]:
         and name not in known
         and callable(getattr(kind, name))
     }
-
-
-def _store_kernels(net: nn.Module, settings: Mapping[str, Setting]) -> None:
-    """Replaces a convolution's parameter where its operator keeps a 3D one; sharing is kept."""
-    stored: dict[int, nn.Parameter] = {}
-    for name, module in net.named_modules():
-        if not isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
-            continue
-        weight = module._parameters.get("weight")
-        if weight is None or weight.dim() != 4:
-            continue
-        geometry = Geometry(pair(module.kernel_size), dilation=pair(module.dilation))
-        if geometry.pointwise or not geometry.square:
-            continue
-        if id(weight) not in stored:
-            kernel = settings[name].fusion.stored(weight.detach())
-            same = kernel.shape == weight.shape
-            stored[id(weight)] = weight if same else nn.Parameter(kernel, weight.requires_grad)
-        module.weight = stored[id(weight)]

@@ -1,7 +1,7 @@
 """Rules for convolutions: the place where a fusion operator acts."""
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any
 
@@ -12,7 +12,8 @@ from thirdaxis.axes import HEIGHT, Geometry, Pair, known, pair, shared_stride
 from thirdaxis.convert.carrier import Hidden, hide_volume_like, rule, volume_of
 from thirdaxis.convert.slices import slice_by_slice, where
 from thirdaxis.errors import InputError
-from thirdaxis.fusion.base import (
+from thirdaxis.fusion.base import Fusion, Operator
+from thirdaxis.fusion.depth import (
     convolve_slices,
     convolve_volume,
     transpose_slices,
@@ -39,16 +40,19 @@ class Executed:
 
 NON_SQUARE = "stays 2D: the kernel is not square"
 NO_FUSION = "2D by choice: slicewise"
+UNOWNED = "not fused: no convolution layer owns parameters for its operator"
 LIFTED = "lifted"
 
 
-def fate(kernel_rank: int, geometry: Geometry, mixes_slices: bool) -> str:
+def fate(kernel_rank: int, geometry: Geometry, fusion: Fusion | Operator) -> str:
     """What becomes of a spatial convolution."""
     if kernel_rank == 5:
         return LIFTED
-    if not geometry.square:
+    if not fusion.reaches(geometry):
         return NON_SQUARE
-    return LIFTED if mixes_slices else NO_FUSION
+    if fusion.owns_parameters:
+        return UNOWNED
+    return LIFTED if fusion.mixes_slices else NO_FUSION
 
 
 def arguments(args: tuple, kwargs: dict, names: str) -> dict[str, Any]:
@@ -109,7 +113,10 @@ def _conv2d(input, weight, bias=None, stride=1, padding=0, dilation=1, groups=1)
         padded,
         pad_mode,
     )
-    convolve = chosen(weight, geometry, convolve_volume, convolve_slices, setting.fusion.convolve)
+    if input.call.thickness is not None:
+        geometry = replace(geometry, thickness=input.call.thickness)
+    fusion = setting.fusion
+    convolve = chosen(weight, geometry, fusion, convolve_volume, convolve_slices, fusion.convolve)
     try:
         out = convolve(volume, weight, bias, geometry)
     except RuntimeError:
@@ -127,11 +134,11 @@ def _geometry(kernel, stride, padding, dilation, groups, depth_stride, padded, p
     return Geometry(kernel, stride, padding, dilation, groups, step, padded, pad_mode)
 
 
-def chosen(weight, geometry: Geometry, in_volume, by_slice, by_fusion):
-    """The convolution for a kernel: a 3D one as it is, a square one by fusion, others by slice."""
+def chosen(weight, geometry: Geometry, fusion, in_volume, by_slice, by_fusion):
+    """The convolution for a kernel: a 3D one as it is, what the fusion reaches, others by slice."""
     if weight.dim() == 5:
         return in_volume
-    return by_slice if geometry.pointwise or not geometry.square else by_fusion
+    return by_fusion if fusion.reaches(geometry) else by_slice
 
 
 def log_spatial(
@@ -140,8 +147,9 @@ def log_spatial(
     """Notes a spatial convolution, of a kernel at so many positions, where somebody asked."""
     if x.call.log is None or geometry.pointwise:
         return
-    status = fate(weight.dim(), geometry, x.setting.fusion.mixes_slices)
-    macs = weight.numel() * x.shape[1] * math.prod(positions)
+    status = fate(weight.dim(), geometry, x.setting.fusion)
+    cost = x.setting.fusion.cost(weight) if status == LIFTED else weight.numel()
+    macs = cost * x.shape[1] * math.prod(positions)
     x.call.log.append(Executed(where(), geometry.kernel, status, macs))
 
 
@@ -172,12 +180,13 @@ def conv_transpose2d(func, args, kwargs):
     depth = x.shape[0]
     if geometry.depth_stride > 1:
         depth = restored_depth(x, plane, depth * geometry.depth_stride)
-    geometry = geometry.with_depth_out(depth)
+    geometry = replace(geometry, depth_out=depth, thickness=x.call.thickness)
     volume = volume_of(x)
     check_input(volume, weight.shape[0], None)
     log_spatial(x, weight, geometry, (depth, *x.shape[-2:]))
+    fusion = x.setting.fusion
     convolve = chosen(
-        weight, geometry, transpose_volume, transpose_slices, x.setting.fusion.convolve_transposed
+        weight, geometry, fusion, transpose_volume, transpose_slices, fusion.convolve_transposed
     )
     out = convolve(volume, weight, given.get("bias"), geometry)
     return hide_volume_like(out, x)

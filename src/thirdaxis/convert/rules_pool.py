@@ -14,7 +14,7 @@ from thirdaxis.convert.carrier import Hidden, hide_volume_like, rule, volume_of
 from thirdaxis.convert.rules_conv import arguments, remember_depth, too_small
 from thirdaxis.convert.rules_shape import reduction
 from thirdaxis.convert.slices import slice_by_slice
-from thirdaxis.fusion.base import pad_axis
+from thirdaxis.fusion.depth import pad_axis
 
 
 def folded(x: Hidden) -> torch.Tensor:

@@ -8,7 +8,7 @@ from thirdaxis.convert.carrier import Hidden, hide_like, hide_volume_like, rule
 from thirdaxis.convert.rules_conv import arguments, remember_depth, restored_depth
 from thirdaxis.convert.rules_pool import folded, unfolded
 from thirdaxis.convert.slices import slice_by_slice
-from thirdaxis.fusion.base import repeat_slices
+from thirdaxis.fusion.depth import repeat_slices
 
 NAMES = "input size scale_factor mode align_corners recompute_scale_factor antialias"
 

@@ -2,13 +2,13 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
-from fnmatch import fnmatchcase
 from typing import Any
 
 from torch import nn
 
 from thirdaxis.convert.attention import why_depth_is_kept
 from thirdaxis.convert.carrier import Setting
+from thirdaxis.convert.places import PLACES, matches, on_pointwise
 from thirdaxis.errors import UsageError, did_you_mean
 from thirdaxis.fusion.base import Fusion
 from thirdaxis.fusion.table import resolve
@@ -41,18 +41,21 @@ def settings_by_name(
     Raises:
         UsageError: a pattern matches no module, or an override names an unknown setting.
     """
-    names = [name for name, _ in net.named_modules()]
+    modules = dict(net.named_modules())
+    names = list(modules)
     for pattern in overrides:
-        if not any(fnmatchcase(name, pattern) for name in names):
+        if not any(matches(pattern, name, modules) for name in names):
             parts = [name for name, _ in net.named_children()]
-            guess = did_you_mean(pattern, parts)
+            guess = did_you_mean(pattern, PLACES if pattern.startswith("@") else parts)
             raise UsageError(f"overrides: no module matches {pattern!r}{guess}")
     found = {"": base}
     for name in names[1:]:
         setting = found[name.rpartition(".")[0]]
         for pattern, override in overrides.items():
-            if fnmatchcase(name, pattern):
+            if matches(pattern, name, modules):
                 setting = changed(setting, override)
+                if pattern in PLACES:
+                    setting = replace(setting, fusion=on_pointwise(setting.fusion))
         found[name] = setting
     return found
 

@@ -1,148 +1,165 @@
-"""What every fusion operator shares: the settings' base class and convolutions along depth."""
+"""What every fusion operator is: settings, and a module where it has parameters of its own."""
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
-import torch.nn.functional as F
+from torch import nn
 
-from thirdaxis.axes import DEPTH, WIDTH, Geometry, depth_window, known, strided
+from thirdaxis.axes import Geometry, Pair
+from thirdaxis.fusion.depth import convolve_slices, transpose_slices
+
+
+@dataclass(frozen=True)
+class Layer:
+    """The convolution that an operator with parameters of its own belongs to.
+
+    Attributes:
+        in_channels: channels that it takes.
+        out_channels: channels that it makes.
+        kernel: side of its square kernel, or height and width of another.
+        groups: its groups.
+        transposed: whether it is a transposed convolution.
+        slices: slices of its input, where the operator fixes their number.
+        like: a tensor of the dtype and on the device that parameters are to have.
+    """
+
+    in_channels: int
+    out_channels: int
+    kernel: Pair
+    groups: int
+    transposed: bool
+    slices: int
+    like: torch.Tensor
 
 
 @dataclass(frozen=True)
 class Fusion(ABC):
     """Settings of a fusion operator: how a 2D convolution looks along the third axis.
 
-    An operator is a frozen dataclass that says what a square kernel does to a volume. Pointwise
-    and non-square kernels never reach it: they act slice by slice. Volumes are (N, C, D, H, W),
-    kernels (C_out, C_in / groups, K, K), or (C_in, C_out / groups, K, K) when transposed.
+    An operator is a frozen dataclass that says what a kernel does to a volume. Kernels that it does
+    not reach act slice by slice. Volumes are (N, C, D, H, W), kernels (C_out, C_in / groups, K, K),
+    or (C_in, C_out / groups, K, K) when transposed.
+
+    Attributes:
+        name: what `convert` calls it.
+        mixes_slices: whether it looks along depth at all.
+        owns_parameters: whether each convolution gets an `Operator` with parameters beside the
+            kernel.
+        fixed_depth: whether those fit one number of slices only, the setting ``depth``.
+        needs_thickness: whether a call of the network has to give the thickness of slices.
+        runs: for the table of operators: kernels that run on (D, H, W).
+        extra: for the table: parameters more than the 2D convolution has.
+        fixed_point: for the table: the identity that proves it.
     """
 
     name: ClassVar[str]
     mixes_slices: ClassVar[bool] = True
+    owns_parameters: ClassVar[bool] = False
+    fixed_depth: ClassVar[bool] = False
+    needs_thickness: ClassVar[bool] = False
+    runs: ClassVar[str] = ""
+    extra: ClassVar[str] = "none"
+    fixed_point: ClassVar[str] = ""
+
+    def reaches(self, geometry: Geometry) -> bool:
+        """Whether it does anything to such a kernel: square ones larger than 1 x 1, unless said."""
+        return geometry.square and not geometry.pointwise
 
     def stored(self, weight: torch.Tensor) -> torch.Tensor:
         """The kernel that the converted layer keeps as its parameter: the 2D one, unless said."""
         return weight
 
+    def operator(self, layer: Layer) -> "Operator | None":
+        """The module that a convolution gets for the parameters of its operator, if there are any.
+
+        Args:
+            layer: the convolution.
+        """
+        return None
+
+    def cost(self, weight: torch.Tensor) -> int:
+        """Multiply-accumulates for one position of the output, given the stored kernel."""
+        return weight.numel()
+
     @abstractmethod
     def convolve(
         self, x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, geometry: Geometry
     ) -> torch.Tensor:
-        """Convolves a volume with a square 2D kernel."""
+        """Convolves a volume with a 2D kernel."""
 
     @abstractmethod
     def convolve_transposed(
         self, x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, geometry: Geometry
     ) -> torch.Tensor:
-        """Transposed convolution of a volume with a square 2D kernel."""
+        """Transposed convolution of a volume with a 2D kernel."""
 
 
-def pad_axis(
-    x: torch.Tensor, axis: int, before: int, after: int, mode: str = "constant"
-) -> torch.Tensor:
-    """Pads (or, where negative, crops) one of the last three axes of a volume.
+@dataclass(frozen=True)
+class OwningFusion(Fusion):
+    """Settings of an operator whose parameters a convolution owns; alone they fuse nothing.
 
-    Reflection and wrap-around fall back to repeating the end slice where the volume has fewer
-    slices than they need.
+    They act alone on kernels that belong to no ``nn.Conv2d``, which `report` names.
     """
-    if before < 0 or after < 0:
-        start = max(0, -before)
-        x = x.narrow(axis, start, x.shape[axis] - start - max(0, -after))
-        before, after = max(0, before), max(0, after)
-    if before == 0 and after == 0:
-        return x
-    if mode != "constant" and max(before, after) >= x.shape[axis]:
-        mode = "replicate"
-    pads = [0] * 6
-    pads[2 * (WIDTH - axis)], pads[2 * (WIDTH - axis) + 1] = before, after
-    return F.pad(x, pads, mode)
+
+    owns_parameters: ClassVar[bool] = True
+
+    def convolve(
+        self, x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, geometry: Geometry
+    ) -> torch.Tensor:
+        """Convolves every slice, with a kernel that no layer owns."""
+        return convolve_slices(x, weight, bias, geometry)
+
+    def convolve_transposed(
+        self, x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, geometry: Geometry
+    ) -> torch.Tensor:
+        """Transposed convolution of every slice, with a kernel that no layer owns."""
+        return transpose_slices(x, weight, bias, geometry)
 
 
-def depth_padded(x: torch.Tensor, geometry: Geometry, taps: int) -> tuple[torch.Tensor, int]:
-    """Makes room for ``taps`` along depth: the volume, padded if need be, and what is left to pad.
+class Operator(nn.Module, ABC):
+    """An operator with parameters of its own: a child, named ``fusion``, of a convolution.
 
-    The convolution can pad zeros by itself wherever the same number on both sides obeys the depth
-    rule; only elsewhere is the volume padded here, at the cost of a copy. So is a thin volume under
-    a strided kernel: there oneDNN (seen in torch 2.15, kernel 7, stride 2, 5 to 7 slices) writes
-    out of bounds in the backward pass of an ordinary ``conv3d``.
+    It answers what `Fusion` answers, for that one convolution.
+
+    Attributes:
+        settings: the settings that it was made from.
+        replaces_kernel: whether the convolution's weight is another than the 2D kernel.
     """
-    depth, stride = x.shape[DEPTH], geometry.depth_stride
-    left, right = geometry.depth_window(taps)
-    symmetric = (depth + 2 * left - geometry.span(taps)) // stride + 1
-    thin = stride > 1 and known(depth <= geometry.span(taps))
-    fits = known(symmetric == strided(depth, stride))
-    if geometry.pad_mode == "constant" and fits and not thin:
-        return x, left
-    return pad_axis(x, DEPTH, left, right, geometry.pad_mode), 0
 
+    mixes_slices = True
+    replaces_kernel = False
+    owns_parameters = False  # beyond those that are here
 
-def convolve_volume(
-    x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, geometry: Geometry
-) -> torch.Tensor:
-    """Convolves with a 3D kernel (C_out, C_in / groups, K_d, K_h, K_w) under the depth rule."""
-    x, left = depth_padded(x, geometry, weight.shape[DEPTH])
-    return F.conv3d(
-        x,
-        weight,
-        bias,
-        (geometry.depth_stride, *geometry.stride),
-        (left, *geometry.padding),
-        (geometry.dilation[0], *geometry.dilation),
-        geometry.groups,
-    )
+    def __init__(self, settings: Fusion) -> None:
+        super().__init__()
+        self.settings = settings
 
+    def reaches(self, geometry: Geometry) -> bool:
+        """As the settings say."""
+        return self.settings.reaches(geometry)
 
-def convolve_slices(
-    x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, geometry: Geometry
-) -> torch.Tensor:
-    """Convolves every slice with a 2D kernel; a depth stride keeps slices 0, s, 2s, …"""
-    return F.conv3d(
-        x,
-        weight.unsqueeze(DEPTH),
-        bias,
-        (geometry.depth_stride, *geometry.stride),
-        (0, *geometry.padding),
-        (1, *geometry.dilation),
-        geometry.groups,
-    )
+    def stored(self, weight: torch.Tensor) -> torch.Tensor:
+        """The kernel that the convolution keeps as its parameter: the 2D one, unless said."""
+        return weight
 
+    def cost(self, weight: torch.Tensor) -> int:
+        """Multiply-accumulates for one position of the output."""
+        return weight.numel()
 
-def repeat_slices(x: torch.Tensor, stride: int, depth_out: int, axis: int = DEPTH) -> torch.Tensor:
-    """Repeats every slice ``stride`` times and cuts to ``depth_out`` (the last fills a rest)."""
-    if stride == 1 and known(x.shape[axis] == depth_out):
-        return x
-    source = torch.arange(depth_out, device=x.device) // stride
-    return x.index_select(axis, source.clamp(max=x.shape[axis] - 1))
+    @abstractmethod
+    def convolve(
+        self, x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, geometry: Geometry
+    ) -> torch.Tensor:
+        """Convolves a volume with the stored kernel."""
 
+    @abstractmethod
+    def convolve_transposed(
+        self, x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, geometry: Geometry
+    ) -> torch.Tensor:
+        """Transposed convolution of a volume with the stored kernel."""
 
-def transpose_slices(
-    x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, geometry: Geometry
-) -> torch.Tensor:
-    """Transposed convolution of every slice; depth grows by repeating slices."""
-    return transpose_volume(x, weight.unsqueeze(DEPTH), bias, geometry)
-
-
-def transpose_volume(
-    x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, geometry: Geometry
-) -> torch.Tensor:
-    """Transposed convolution with a 3D kernel: depth repeated first, then kernel stride 1 there.
-
-    Repeating keeps the mean of a constant volume for every kernel and stride; a strided kernel
-    along depth would leave slices that fewer taps reach.
-    """
-    x = repeat_slices(x, geometry.depth_stride, geometry.depth_out)
-    taps = weight.shape[DEPTH]
-    out = F.conv_transpose3d(
-        x,
-        weight,
-        bias,
-        (1, *geometry.stride),
-        (0, *geometry.padding),
-        (0, *geometry.output_padding),
-        geometry.groups,
-        (geometry.dilation[0], *geometry.dilation),
-    )
-    left, _ = depth_window(geometry.span(taps), 1, geometry.half)
-    return out.narrow(DEPTH, left, x.shape[DEPTH])
+    def extra_repr(self) -> str:
+        """The settings."""
+        return repr(self.settings)

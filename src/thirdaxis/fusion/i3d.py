@@ -1,4 +1,4 @@
-"""I3D: the 2D kernel repeated along depth and divided by its side."""
+"""I3D: the 2D kernel inflated to K x K x K, with the mean of every response kept."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -6,24 +6,54 @@ from typing import ClassVar
 from torch import Tensor
 
 from thirdaxis.axes import DEPTH, Geometry
-from thirdaxis.fusion.base import Fusion, convolve_volume, transpose_volume
+from thirdaxis.errors import UsageError, did_you_mean
+from thirdaxis.fusion.base import Fusion
+from thirdaxis.fusion.depth import convolve_volume, transpose_volume
+
+STARTS = ("mean", "centre")
 
 
 @dataclass(frozen=True)
 class I3D(Fusion):
     """A K x K kernel becomes a K x K x K parameter of its own, K times as large.
 
-    Every depth tap starts as the 2D kernel divided by K, so that a volume of identical slices gives
-    the 2D answer away from its ends (Carreira and Zisserman, "Quo Vadis, Action Recognition?",
-    2017).
+    ``w3d[:, :, k] = w2d / K`` at every depth tap k, so that a volume of identical slices gives the
+    2D answer away from its ends (Carreira and Zisserman, "Quo Vadis, Action Recognition?", 2017).
+    With ``start="centre"``, ``w3d[:, :, (K - 1) // 2] = w2d`` and the rest is zero, so that every
+    slice gives its 2D answer until training fills the other taps ("central frame initialisation" of
+    Arnab et al., "ViViT: A Video Vision Transformer", 2021); exactly so where a layer pads by half
+    its kernel, as nearly all do.
+
+    Attributes:
+        start: ``"mean"`` or ``"centre"``.
+
+    Raises:
+        UsageError: another start.
     """
 
     name: ClassVar[str] = "i3d"
+    runs: ClassVar[str] = "K×K×K"
+    extra: ClassVar[str] = "K times as many"
+    fixed_point: ClassVar[str] = (
+        "equals the 2D network on identical slices, K//2 away from the ends; with "
+        '`start="centre"` equals `slicewise`'
+    )
+    start: str = "mean"
+
+    def __post_init__(self) -> None:
+        """Checks the start."""
+        if self.start not in STARTS:
+            guess = did_you_mean(str(self.start), STARTS)
+            raise UsageError(f"I3D: unknown start {self.start!r}{guess}")
 
     def stored(self, weight: Tensor) -> Tensor:
         """(C_out, C_in, K, K) to (C_out, C_in, K, K, K); the same for transposed kernels."""
         side = weight.shape[-1]
-        return weight.unsqueeze(DEPTH).repeat(1, 1, side, 1, 1) / side
+        if self.start == "mean":
+            return weight.unsqueeze(DEPTH).repeat(1, 1, side, 1, 1) / side
+        kernel = weight.new_zeros(*weight.shape[:2], side, side, side)
+        kernel[:, :, (side - 1) // 2] = weight
+        return kernel
 
     def convolve(
         self, x: Tensor, weight: Tensor, bias: Tensor | None, geometry: Geometry

@@ -6,7 +6,8 @@ from typing import ClassVar
 from torch import Tensor
 
 from thirdaxis.axes import Geometry
-from thirdaxis.fusion.base import Fusion, convolve_slices, transpose_slices
+from thirdaxis.fusion.base import Fusion
+from thirdaxis.fusion.depth import convolve_slices, transpose_slices
 
 
 @dataclass(frozen=True)
@@ -21,6 +22,8 @@ class Slicewise(Fusion):
 
     name: ClassVar[str] = "slicewise"
     mixes_slices: ClassVar[bool] = False
+    runs: ClassVar[str] = "1×K×K"
+    fixed_point: ClassVar[str] = "without depth stride equals the 2D network on every slice"
 
     def convolve(
         self, x: Tensor, weight: Tensor, bias: Tensor | None, geometry: Geometry

@@ -1,12 +1,32 @@
 """The table of fusion operators: the one place where a new operator is entered."""
 
 from thirdaxis.errors import UsageError, did_you_mean
+from thirdaxis.fusion.a3d import A3D
 from thirdaxis.fusion.acs import ACS
+from thirdaxis.fusion.alignshift import AlignShift
 from thirdaxis.fusion.base import Fusion
 from thirdaxis.fusion.i3d import I3D
+from thirdaxis.fusion.mean_acs import MeanACS
+from thirdaxis.fusion.p3d import P3D
+from thirdaxis.fusion.psc import PSC
 from thirdaxis.fusion.slicewise import Slicewise
+from thirdaxis.fusion.soft_acs import SoftACS
+from thirdaxis.fusion.tsm import TSM
 
-FUSIONS: dict[str, type[Fusion]] = {kind.name: kind for kind in (Slicewise, I3D, ACS)}
+KINDS = (Slicewise, I3D, P3D, ACS, MeanACS, SoftACS, PSC, TSM, AlignShift, A3D)
+FUSIONS: dict[str, type[Fusion]] = {kind.name: kind for kind in KINDS}
+NAMES = f"{', '.join(list(FUSIONS)[:-1])} or {list(FUSIONS)[-1]}"
+
+
+def markdown() -> str:
+    """The operators as a Markdown table."""
+    lines = [
+        "| `fusion` | kernels that run on (D, H, W) | parameters more than 2D | fixed point |",
+        "|---|---|---|---|",
+    ]
+    for name, kind in FUSIONS.items():
+        lines.append(f"| `{name}` | {kind.runs} | {kind.extra} | {kind.fixed_point} |")
+    return "\n".join(lines) + "\n"
 
 
 def resolve(fusion: str | Fusion) -> Fusion:

@@ -1,0 +1,175 @@
+"""Convolutions along depth that the operators share, and padding under the depth rule."""
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+
+from thirdaxis.axes import DEPTH, WIDTH, Geometry, Pair, depth_window, known, strided
+
+
+def pad_axis(
+    x: torch.Tensor, axis: int, before: int, after: int, mode: str = "constant"
+) -> torch.Tensor:
+    """Pads (or, where negative, crops) one of the last three axes of a volume.
+
+    Reflection and wrap-around fall back to repeating the end slice where the volume has fewer
+    slices than they need.
+    """
+    if before < 0 or after < 0:
+        start = max(0, -before)
+        x = x.narrow(axis, start, x.shape[axis] - start - max(0, -after))
+        before, after = max(0, before), max(0, after)
+    if before == 0 and after == 0:
+        return x
+    if mode != "constant" and max(before, after) >= x.shape[axis]:
+        mode = "replicate"
+    pads = [0] * 6
+    pads[2 * (WIDTH - axis)], pads[2 * (WIDTH - axis) + 1] = before, after
+    return F.pad(x, pads, mode)
+
+
+def depth_padded(
+    x: torch.Tensor, geometry: Geometry, taps: int, window: Pair | None = None
+) -> tuple[torch.Tensor, int]:
+    """Makes room for ``taps`` along depth: the volume, padded if need be, and what is left to pad.
+
+    The convolution can pad zeros by itself wherever the same number on both sides obeys the depth
+    rule; only elsewhere is the volume padded here, at the cost of a copy. So is a thin volume under
+    a strided kernel: there oneDNN (seen in torch 2.15, kernel 7, stride 2, 5 to 7 slices) writes
+    out of bounds in the backward pass of an ordinary ``conv3d``.
+    """
+    depth, stride = x.shape[DEPTH], geometry.depth_stride
+    left, right = window or geometry.depth_window(taps)
+    symmetric = (depth + 2 * left - geometry.span(taps)) // stride + 1
+    thin = stride > 1 and known(depth <= geometry.span(taps))
+    fits = known(symmetric == strided(depth, stride))
+    if geometry.pad_mode == "constant" and fits and not thin:
+        return x, left
+    return pad_axis(x, DEPTH, left, right, geometry.pad_mode), 0
+
+
+def convolve_volume(
+    x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, geometry: Geometry
+) -> torch.Tensor:
+    """Convolves with a 3D kernel (C_out, C_in / groups, K_d, K_h, K_w) under the depth rule."""
+    x, left = depth_padded(x, geometry, weight.shape[DEPTH])
+    return F.conv3d(
+        x,
+        weight,
+        bias,
+        (geometry.depth_stride, *geometry.stride),
+        (left, *geometry.padding),
+        (geometry.dilation[0], *geometry.dilation),
+        geometry.groups,
+    )
+
+
+def convolve_slices(
+    x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, geometry: Geometry
+) -> torch.Tensor:
+    """Convolves every slice with a 2D kernel; a depth stride keeps slices 0, s, 2s, …"""
+    return F.conv3d(
+        x,
+        weight.unsqueeze(DEPTH),
+        bias,
+        (geometry.depth_stride, *geometry.stride),
+        (0, *geometry.padding),
+        (1, *geometry.dilation),
+        geometry.groups,
+    )
+
+
+def repeat_slices(x: torch.Tensor, stride: int, depth_out: int, axis: int = DEPTH) -> torch.Tensor:
+    """Repeats every slice ``stride`` times and cuts to ``depth_out`` (the last fills a rest)."""
+    if stride == 1 and known(x.shape[axis] == depth_out):
+        return x
+    source = torch.arange(depth_out, device=x.device) // stride
+    return x.index_select(axis, source.clamp(max=x.shape[axis] - 1))
+
+
+def transpose_slices(
+    x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, geometry: Geometry
+) -> torch.Tensor:
+    """Transposed convolution of every slice; depth grows by repeating slices."""
+    return transpose_volume(x, weight.unsqueeze(DEPTH), bias, geometry)
+
+
+def transpose_volume(
+    x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, geometry: Geometry
+) -> torch.Tensor:
+    """Transposed convolution with a 3D kernel: depth repeated first, then kernel stride 1 there.
+
+    Repeating keeps the mean of a constant volume for every kernel and stride; a strided kernel
+    along depth would leave slices that fewer taps reach.
+    """
+    x = repeat_slices(x, geometry.depth_stride, geometry.depth_out)
+    taps = weight.shape[DEPTH]
+    out = F.conv_transpose3d(
+        x,
+        weight,
+        bias,
+        (1, *geometry.stride),
+        (0, *geometry.padding),
+        (0, *geometry.output_padding),
+        geometry.groups,
+        (geometry.dilation[0], *geometry.dilation),
+    )
+    left, _ = depth_window(geometry.span(taps), 1, geometry.half)
+    return out.narrow(DEPTH, left, x.shape[DEPTH])
+
+
+def convolve_along(
+    x: torch.Tensor,
+    weight: torch.Tensor,
+    geometry: Geometry,
+    axes: tuple[int, ...],
+    window: Pair | None = None,
+) -> torch.Tensor:
+    """Convolves along some of depth, height and width; elsewhere the kernel has a single tap.
+
+    Stride, padding and dilation act along these axes only, depth under the depth rule, so that the
+    convolutions along all three, one after the other, give the size of the K x K x K one.
+
+    Args:
+        x: (N, C_in, D, H, W).
+        weight: (C_out, C_in / groups, k_d, k_h, k_w), one tap along the other axes.
+        geometry: of the K x K x K convolution.
+        axes: those of ``DEPTH``, ``HEIGHT`` and ``WIDTH`` along which it acts.
+        window: slices to add before and after, if not those of the depth rule.
+    """
+    strides = (geometry.depth_stride, *geometry.stride)
+    paddings, dilations = [0, *geometry.padding], (geometry.dilation[0], *geometry.dilation)
+    if DEPTH in axes:
+        x, paddings[0] = depth_padded(x, geometry, weight.shape[DEPTH], window)
+    sizes = _along(axes, strides, 1), _along(axes, paddings, 0), _along(axes, dilations, 1)
+    return F.conv3d(x, weight, None, *sizes, geometry.groups)
+
+
+def transpose_along(
+    x: torch.Tensor, weight: torch.Tensor, geometry: Geometry, axes: tuple[int, ...]
+) -> torch.Tensor:
+    """Transposed twin of `convolve_along`; slices are repeated first, as in `transpose_volume`.
+
+    Args:
+        x: (N, C_in, D, H, W).
+        weight: (C_in, C_out / groups, k_d, k_h, k_w), one tap along the other axes.
+        geometry: of the transposed K x K x K convolution.
+        axes: those of ``DEPTH``, ``HEIGHT`` and ``WIDTH`` along which it acts.
+    """
+    taps = 1
+    if DEPTH in axes:
+        x = repeat_slices(x, geometry.depth_stride, geometry.depth_out)
+        taps = weight.shape[DEPTH]
+    strides = _along(axes, (1, *geometry.stride), 1)
+    paddings = _along(axes, (0, *geometry.padding), 0)
+    extra = _along(axes, (0, *geometry.output_padding), 0)
+    dilations = _along(axes, (geometry.dilation[0], *geometry.dilation), 1)
+    depth = x.shape[DEPTH]
+    out = F.conv_transpose3d(x, weight, None, strides, paddings, extra, geometry.groups, dilations)
+    left, _ = depth_window(geometry.span(taps), 1, geometry.half)
+    return out.narrow(DEPTH, left, depth) if taps > 1 else out
+
+
+def _along(axes: tuple[int, ...], values: Sequence[int], elsewhere: int) -> list[int]:
+    return [value if DEPTH + i in axes else elsewhere for i, value in enumerate(values)]
