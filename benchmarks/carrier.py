@@ -31,7 +31,8 @@ from torch.profiler import ProfilerActivity, profile
 
 import thirdaxis
 from thirdaxis.axes import Geometry
-from thirdaxis.fusion.base import Fusion, convolve_slices
+from thirdaxis.fusion.base import Fusion
+from thirdaxis.fusion.depth import convolve_slices
 
 RESULTS = Path(__file__).parent / "results"
 FUSIONS = (thirdaxis.ACS(), thirdaxis.Slicewise())

@@ -8,6 +8,9 @@ import hypothesis
 import nibabel
 import numpy as np
 import pytest
+import torch
+
+import thirdaxis
 
 # The first call of a torch operation can take a second on a busy machine, whatever the example.
 hypothesis.settings.register_profile("unhurried", deadline=None)
@@ -111,3 +114,25 @@ def phantom_run(
     data = make_phantoms(place / "data", 6)
     train(make_settings({"data": str(data), **phantom_settings}, "test"), place / "run")
     return place / "run"
+
+
+@pytest.fixture(scope="session")
+def operator() -> Callable[[str, int], thirdaxis.Fusion]:
+    """Settings of an operator of the table that suit volumes of so many slices."""
+
+    def named(name: str, depth: int) -> thirdaxis.Fusion:
+        return thirdaxis.A3D(depth=depth) if name == "a3d" else thirdaxis.FUSIONS[name]()
+
+    return named
+
+
+@pytest.fixture(scope="session")
+def told() -> Callable[[str, torch.Tensor], dict[str, Any]]:
+    """What a call has to give beside the volume for an operator of the table."""
+
+    def named(name: str, volume: torch.Tensor) -> dict[str, Any]:
+        if not thirdaxis.FUSIONS[name].needs_thickness:
+            return {}
+        return {"thickness": torch.linspace(3.0, 6.0, len(volume), dtype=volume.dtype)}
+
+    return named

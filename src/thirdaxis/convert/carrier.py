@@ -66,16 +66,22 @@ class Setting:
     """How a part of a network is lifted.
 
     Attributes:
-        fusion: how its convolutions look along depth; inside a convolution that owns parameters of
-            its operator, that operator.
+        fusion: how its convolutions look along depth.
         depth_stride: whether depth is downsampled wherever height and width are.
         statistics: ``"volume"`` where global pooling and group norms take in all slices,
             ``"slice"`` where every slice has its own.
+        operator: inside a convolution that owns parameters of its operator, that operator.
     """
 
-    fusion: Fusion | Operator
+    fusion: Fusion
     depth_stride: bool
     statistics: str
+    operator: Operator | None = None
+
+    @property
+    def acting(self) -> Fusion | Operator:
+        """What convolves."""
+        return self.fusion if self.operator is None else self.operator
 
 
 class Hidden(torch.Tensor):

@@ -159,7 +159,7 @@ def is_converted(thing: object) -> bool:
 def own_setting(module: nn.Module, setting: Setting) -> Setting:
     """A setting with the operator that this very module owns, be it a copy of the one lifted."""
     operator = module._modules.get("fusion")
-    return replace(setting, fusion=operator) if isinstance(operator, Operator) else setting
+    return replace(setting, operator=operator) if isinstance(operator, Operator) else setting
 
 
 def without_thickness(

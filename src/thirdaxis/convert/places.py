@@ -51,4 +51,4 @@ def matches(pattern: str, name: str, modules: Mapping[str, nn.Module]) -> bool:
 def on_pointwise(fusion: Fusion) -> Fusion:
     """The same operator on 1 x 1 convolutions too, which a place takes in by name."""
     known = any(field.name == "pointwise" for field in fields(fusion))
-    return replace(fusion, pointwise=True) if known else fusion
+    return replace(fusion, **{"pointwise": True}) if known else fusion

@@ -6,14 +6,15 @@ from dataclasses import replace
 import torch
 from torch import nn
 
-from thirdaxis.axes import Geometry, pair
+from thirdaxis.axes import DEPTH, Geometry, pair
 from thirdaxis.convert.carrier import Hidden, Setting
 from thirdaxis.convert.copies import copied
 from thirdaxis.errors import UsageError
-from thirdaxis.fusion.base import Fusion, Layer
+from thirdaxis.fusion.base import Layer, Operator
 from thirdaxis.fusion.slicewise import Slicewise
 
 PLANES = (64, 224)
+CONVOLUTIONS = nn.Conv2d, nn.ConvTranspose2d
 
 
 def fixed_depth(settings: Mapping[str, Setting]) -> int | None:
@@ -22,11 +23,12 @@ def fixed_depth(settings: Mapping[str, Setting]) -> int | None:
     Raises:
         UsageError: they differ.
     """
-    asked = {s.fusion.depth for s in settings.values() if s.fusion.fixed_depth}  # type: ignore[union-attr]
+    every = {setting.fusion.fixed_depth() for setting in settings.values()}
+    asked = [depth for depth in every if depth is not None]
     if len(asked) > 1:
         depths = " and ".join(map(str, sorted(asked)))
         raise UsageError(f"convert: operators are set to volumes of {depths} slices; choose one")
-    return asked.pop() if asked else None
+    return asked[0] if asked else None
 
 
 def without_operators(settings: Mapping[str, Setting]) -> dict[str, Setting]:
@@ -45,7 +47,7 @@ def slices_met(flat: nn.Module, depth: int) -> dict[str, int]:
         UsageError: the network does not run on volumes of that depth, or a convolution gets
             different numbers of slices in one call.
     """
-    stem = next((m for m in flat.modules() if isinstance(m, nn.Conv2d)), None)
+    stem = next((m for m in flat.modules() if isinstance(m, CONVOLUTIONS)), None)
     channels = stem.in_channels if stem is not None else 3
     dtype = next((p.dtype for p in flat.parameters() if p.is_floating_point()), torch.float32)
     trouble = ""
@@ -71,12 +73,13 @@ def _watched(net: nn.Module) -> dict[str, set[int]]:
     """Collects, as the network runs, the slices that each convolution gets."""
     met: dict[str, set[int]] = {}
     for name, module in net.named_modules():
-        if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
+        if isinstance(module, CONVOLUTIONS):
 
             def note(module: nn.Module, args: tuple, name: str = name) -> None:
-                if args and isinstance(args[0], Hidden):
-                    with args[0].bare():
-                        met.setdefault(name, set()).add(args[0].shape[0])
+                with Hidden.bare():
+                    if args and args[0].dim() == 5:  # the network itself may be a convolution
+                        axis = 0 if isinstance(args[0], Hidden) else DEPTH
+                        met.setdefault(name, set()).add(args[0].shape[axis])
 
             module.register_forward_pre_hook(note)
     return met
@@ -107,15 +110,15 @@ def plant(net: nn.Module, settings: Mapping[str, Setting], slices: Mapping[str, 
     stored: dict[int, nn.Parameter] = {}
     owners = set()
     for name, module in list(net.named_modules()):
-        if not isinstance(module, nn.Conv2d | nn.ConvTranspose2d) or module.weight is None:
+        if not isinstance(module, CONVOLUTIONS) or module.weight is None:
             continue
         fusion = settings[name].fusion
         side, weight = pair(module.kernel_size), module._parameters.get("weight")
         flat = module.weight.dim() == 4
         if not flat or not fusion.reaches(Geometry(side, dilation=pair(module.dilation))):
             continue
-        operator = None
-        if isinstance(fusion, Fusion) and (not fusion.fixed_depth or name in slices):
+        operator: Operator | None = None
+        if fusion.fixed_depth() is None or name in slices:
             operator = fusion.operator(_layer(module, slices.get(name, 0)))
         if operator is not None:
             _refuse_taken(name, module)

@@ -115,7 +115,7 @@ def _conv2d(input, weight, bias=None, stride=1, padding=0, dilation=1, groups=1)
     )
     if input.call.thickness is not None:
         geometry = replace(geometry, thickness=input.call.thickness)
-    fusion = setting.fusion
+    fusion = setting.acting
     convolve = chosen(weight, geometry, fusion, convolve_volume, convolve_slices, fusion.convolve)
     try:
         out = convolve(volume, weight, bias, geometry)
@@ -147,8 +147,9 @@ def log_spatial(
     """Notes a spatial convolution, of a kernel at so many positions, where somebody asked."""
     if x.call.log is None or geometry.pointwise:
         return
-    status = fate(weight.dim(), geometry, x.setting.fusion)
-    cost = x.setting.fusion.cost(weight) if status == LIFTED else weight.numel()
+    fusion = x.setting.acting
+    status = fate(weight.dim(), geometry, fusion)
+    cost = fusion.cost(weight) if status == LIFTED and weight.dim() == 4 else weight.numel()
     macs = cost * x.shape[1] * math.prod(positions)
     x.call.log.append(Executed(where(), geometry.kernel, status, macs))
 
@@ -184,7 +185,7 @@ def conv_transpose2d(func, args, kwargs):
     volume = volume_of(x)
     check_input(volume, weight.shape[0], None)
     log_spatial(x, weight, geometry, (depth, *x.shape[-2:]))
-    fusion = x.setting.fusion
+    fusion = x.setting.acting
     convolve = chosen(
         weight, geometry, fusion, transpose_volume, transpose_slices, fusion.convolve_transposed
     )

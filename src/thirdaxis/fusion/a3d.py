@@ -33,7 +33,6 @@ class A3D(OwningFusion):
     """
 
     name: ClassVar[str] = "a3d"
-    fixed_depth: ClassVar[bool] = True
     runs: ClassVar[str] = "1×K×K, after a D×D mix of the slices of each input channel"
     extra: ClassVar[str] = "D²·Ci"
     fixed_point: ClassVar[str] = "with the identity for a mix equals `slicewise`"
@@ -51,6 +50,10 @@ class A3D(OwningFusion):
     def reaches(self, geometry: Geometry) -> bool:
         """Kernels of any sides; 1 x 1 ones where the settings say so."""
         return self.pointwise or not geometry.pointwise
+
+    def fixed_depth(self) -> int:
+        """Slices of the volumes."""
+        return self.depth
 
     def operator(self, layer: Layer) -> Operator:
         """The mix of one convolution."""

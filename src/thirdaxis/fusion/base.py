@@ -47,7 +47,6 @@ class Fusion(ABC):
         mixes_slices: whether it looks along depth at all.
         owns_parameters: whether each convolution gets an `Operator` with parameters beside the
             kernel.
-        fixed_depth: whether those fit one number of slices only, the setting ``depth``.
         needs_thickness: whether a call of the network has to give the thickness of slices.
         runs: for the table of operators: kernels that run on (D, H, W).
         extra: for the table: parameters more than the 2D convolution has.
@@ -57,7 +56,6 @@ class Fusion(ABC):
     name: ClassVar[str]
     mixes_slices: ClassVar[bool] = True
     owns_parameters: ClassVar[bool] = False
-    fixed_depth: ClassVar[bool] = False
     needs_thickness: ClassVar[bool] = False
     runs: ClassVar[str] = ""
     extra: ClassVar[str] = "none"
@@ -70,6 +68,10 @@ class Fusion(ABC):
     def stored(self, weight: torch.Tensor) -> torch.Tensor:
         """The kernel that the converted layer keeps as its parameter: the 2D one, unless said."""
         return weight
+
+    def fixed_depth(self) -> int | None:
+        """Slices that volumes must have, where the operator's parameters fit no other number."""
+        return None
 
     def operator(self, layer: Layer) -> "Operator | None":
         """The module that a convolution gets for the parameters of its operator, if there are any.
