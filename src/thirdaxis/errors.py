@@ -1,7 +1,7 @@
 """Faults a user can mend: one line that says what came, what was expected and what to do."""
 
 from collections.abc import Iterable
-from difflib import get_close_matches
+from difflib import SequenceMatcher, get_close_matches
 
 
 class ThirdaxisError(Exception):
@@ -31,6 +31,11 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
         A text such as ``"; did you mean 'acs'? Known: acs, i3d, slicewise"``.
     """
     names = sorted(known)
-    near = get_close_matches(name.lower(), names, n=1, cutoff=0.5)
-    guess = f"; did you mean {near[0]!r}?" if near else "."
+    near = get_close_matches(name.lower(), names, n=3, cutoff=0.5)
+
+    def likeness(other: str) -> tuple[float, int]:  # of equally near ones, that of the same letters
+        ratio = SequenceMatcher(None, other, name.lower()).ratio()
+        return ratio, len(set(other) & set(name.lower()))
+
+    guess = f"; did you mean {max(near, key=likeness)!r}?" if near else "."
     return f"{guess} Known: {', '.join(names)}"

@@ -51,21 +51,28 @@ def volume():
 
 
 @pytest.mark.parametrize("fusion", FUSIONS)
-def test_structure_is_kept(net, volume, fusion):
+def test_structure_is_kept(net, volume, fusion, operator, told):
     before = copy.deepcopy(net.state_dict())
-    lifted = thirdaxis.convert(net, fusion)
+    lifted = thirdaxis.convert(net, operator(fusion, 5))
     assert type(lifted) is Tied and lifted is not net
-    assert [n for n, _ in lifted.named_modules()] == [n for n, _ in net.named_modules()]
-    assert list(lifted.state_dict()) == list(net.state_dict())
+    own = [n for n, _ in lifted.named_modules() if n.endswith(".fusion")]
+    convolutions = ["first", "again", "tied", "up"]
+    owners = convolutions if FUSIONS[fusion].owns_parameters else []
+    assert own == [f"{name}.fusion" for name in owners]
+    assert [n for n, _ in lifted.named_modules() if n not in own] == [
+        n for n, _ in net.named_modules()
+    ]
+    assert [k for k in lifted.state_dict() if ".fusion." not in k] == list(net.state_dict())
+    assert sum(".fusion." in k for k in lifted.state_dict()) == len(owners)
     assert lifted.tied.weight is lifted.again.weight
     assert not lifted.first.weight.requires_grad and lifted.again.weight.requires_grad
     assert not lifted.training and lifted.train().training and not net.training
-    lifted.train()(volume).sum().backward()
+    lifted.train()(volume, **told(fusion, volume)).sum().backward()
     assert all(torch.equal(v, before[k]) for k, v in net.state_dict().items())
     assert all(p.grad is None for p in net.parameters())
     assert not net._forward_hooks and not net._forward_pre_hooks
-    if fusion != "i3d":
-        assert all(v.shape == before[k].shape for k, v in lifted.state_dict().items())
+    if fusion not in {"i3d", "psc"}:
+        assert all(v.shape == lifted.state_dict()[k].shape for k, v in before.items())
     with pytest.raises(thirdaxis.InputError, match=r"takes \(N, C, D, H, W\), got rank 4"):
         lifted(volume[:, :, 0])
     assert net(volume[:, :, 0]).shape == (2, 6, 8, 10)
@@ -89,17 +96,21 @@ def test_hooks_are_kept_and_see_pictures(net, volume):
 
 
 @pytest.mark.parametrize("fusion", FUSIONS)
-def test_copies_and_round_trips(net, volume, fusion):
-    lifted = thirdaxis.convert(net, fusion, overrides={"again": {"depth_stride": True}})
-    expected = lifted(volume)
+def test_copies_and_round_trips(net, volume, fusion, operator, told):
+    settings, given = operator(fusion, 5), told(fusion, volume)
+    lifted = thirdaxis.convert(net, settings, overrides={"again": {"depth_stride": True}})
+    expected = lifted(volume, **given)
     stored = io.BytesIO()
     torch.save(lifted.state_dict(), stored)
     stored.seek(0)
-    fresh = thirdaxis.convert(Tied().eval(), fusion)
+    fresh = thirdaxis.convert(Tied().eval(), settings)
     fresh.load_state_dict(torch.load(stored, weights_only=True), strict=True)
     for twin in (copy.deepcopy(lifted), pickle.loads(pickle.dumps(lifted)), fresh):
-        torch.testing.assert_close(twin(volume), expected, rtol=0, atol=0)
-        assert str(thirdaxis.report(twin)).startswith("fusion:")
+        torch.testing.assert_close(twin(volume, **given), expected, rtol=0, atol=0)
+        report = thirdaxis.report(twin, (1, 3, 5, 8, 10))
+        assert str(report).startswith(f"fusion:       {settings}")
+        assert (report.lifted_share > 0) == (fusion != "slicewise") and not report.trouble
+        assert report.parameters == sum(p.numel() for p in lifted.parameters())
 
 
 def test_autocast(net, volume):

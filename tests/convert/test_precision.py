@@ -1,6 +1,7 @@
 """Precisions, memory formats and functional use: the numbers are those of the ordinary call."""
 
 import copy
+from functools import partial
 
 import pytest
 import torch
@@ -18,14 +19,26 @@ def volume():
     return torch.randn(2, 3, 5, 16, 16)
 
 
-def unet(fusion):
-    torch.manual_seed(0)
-    return thirdaxis.convert(UNet(3, 2).eval(), fusion)
+@pytest.fixture
+def unet(operator, told, volume):
+    """Makes a converted network that is called with the volume alone."""
+
+    def make(fusion):
+        torch.manual_seed(0)
+        net = thirdaxis.convert(UNet(3, 2).eval(), operator(fusion, 5))
+        net.register_forward_pre_hook(partial(tell, told(fusion, volume)), with_kwargs=True)
+        return net
+
+    return make
+
+
+def tell(given, net, args, kwargs):
+    return args, kwargs | given
 
 
 @pytest.mark.parametrize("fusion", FUSIONS)
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
-def test_low_precision_weights(fusion, dtype, volume):
+def test_low_precision_weights(fusion, dtype, volume, unet):
     net = unet(fusion)
     expected = net(volume)
     low = copy.deepcopy(net).to(dtype)
@@ -39,7 +52,7 @@ def test_low_precision_weights(fusion, dtype, volume):
 
 
 @pytest.mark.parametrize("fusion", FUSIONS)
-def test_autocast_runs_convolutions_low_and_trains_in_full_precision(fusion, volume):
+def test_autocast_runs_convolutions_low_and_trains_in_full_precision(fusion, volume, unet):
     net = unet(fusion).train()
     expected = net(volume)
     seen = []
@@ -54,7 +67,7 @@ def test_autocast_runs_convolutions_low_and_trains_in_full_precision(fusion, vol
 
 
 @pytest.mark.parametrize("fusion", FUSIONS)
-def test_channels_last(fusion, volume):
+def test_channels_last(fusion, volume, unet):
     net = unet(fusion)
     expected = net(volume)
     ordered = volume.to(memory_format=torch.channels_last_3d)
@@ -67,7 +80,7 @@ def test_channels_last(fusion, volume):
 
 
 @pytest.mark.parametrize("fusion", FUSIONS)
-def test_functional_call(fusion, volume):
+def test_functional_call(fusion, volume, unet):
     net, other = unet(fusion), unet(fusion)
     with torch.no_grad():
         for parameter in other.parameters():

@@ -10,7 +10,8 @@ from torch import nn
 from thirdaxis.convert.carrier import ConversionError, Setting
 from thirdaxis.convert.copies import copied, refuse_unfinished
 from thirdaxis.convert.entry import logged, map_tensors
-from thirdaxis.convert.lift import lift, twin
+from thirdaxis.convert.lift import beside, lift, twin
+from thirdaxis.convert.planting import fixed_depth
 from thirdaxis.convert.private import BatchNorm
 from thirdaxis.convert.rules_conv import LIFTED, NO_FUSION, Executed
 from thirdaxis.convert.settings import Override, base_setting, settings_by_name
@@ -21,6 +22,7 @@ from thirdaxis.fusion.slicewise import Slicewise
 TOLERANCE = {torch.float64: 1e-6, torch.float32: 1e-3}
 ROUGH = 0.1
 REACTS = 1e-5
+DEPTH_OF_PICTURES = 5
 
 
 @dataclass(frozen=True)
@@ -125,7 +127,7 @@ def check(
 
 def check_settings(net: nn.Module, example: torch.Tensor, settings: Mapping[str, Setting]) -> Check:
     """`check` for settings that are worked out by module."""
-    pictures, depth = _pictures(net, example)
+    pictures, depth = _pictures(net, example, fixed_depth(settings) or DEPTH_OF_PICTURES)
     slicewise = {
         name: replace(setting, fusion=Slicewise(), statistics="slice")
         for name, setting in settings.items()
@@ -137,7 +139,8 @@ def check_settings(net: nn.Module, example: torch.Tensor, settings: Mapping[str,
         volume = pictures.unsqueeze(2).repeat(1, 1, depth, 1, 1)
         same = tensors(lift(twin(flat), slicewise)(volume))
         with logged() as log:
-            lift(twin(flat), settings)(volume)
+            lifted = lift(twin(flat), settings)
+            lifted(volume, **beside(lifted, volume))
     error, sensitivity = _compare(answer, changed, same)
     return Check(error, sensitivity, tuple(log), TOLERANCE.get(pictures.dtype, ROUGH))
 
@@ -155,13 +158,13 @@ def tensors(output: Any) -> list[torch.Tensor]:
     return found
 
 
-def _pictures(net: nn.Module, example: torch.Tensor) -> tuple[torch.Tensor, int]:
+def _pictures(net: nn.Module, example: torch.Tensor, otherwise: int) -> tuple[torch.Tensor, int]:
     """At least two pictures from an example, and how many slices a volume of it has."""
     if example.dim() not in (4, 5):
         raise UsageError(
             f"check takes an example (N, C, H, W) or (N, C, D, H, W), got {tuple(example.shape)}"
         )
-    depth = example.shape[2] if example.dim() == 5 else 5
+    depth = example.shape[2] if example.dim() == 5 else otherwise
     pictures = example.movedim(2, 1).flatten(0, 1)[:2] if example.dim() == 5 else example
     channels = next((m.in_channels for m in net.modules() if isinstance(m, nn.Conv2d)), None)
     if pictures.shape[1] == 1 and channels is not None:

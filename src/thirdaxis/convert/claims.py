@@ -13,11 +13,18 @@ from torch.overrides import TorchFunctionMode
 from thirdaxis.convert.carrier import ConversionError, Setting
 from thirdaxis.convert.check import tensors
 from thirdaxis.convert.entry import logged
-from thirdaxis.convert.lift import lift, twin
+from thirdaxis.convert.lift import beside, lift, twin
 from thirdaxis.convert.network import convert
+from thirdaxis.convert.planting import own_parameters
 from thirdaxis.convert.rules_conv import LIFTED, NON_SQUARE, Executed
 from thirdaxis.convert.settings import settings_by_name
-from thirdaxis.convert.slopes import Refuted, same_parameters, same_slopes, slopes
+from thirdaxis.convert.slopes import (
+    Refuted,
+    same_checkpoint,
+    same_parameters,
+    same_slopes,
+    slopes,
+)
 from thirdaxis.fusion.slicewise import Slicewise
 
 REACTS = 1e-5
@@ -154,7 +161,8 @@ def lifted_unequal_sides(trial: Trial) -> None:
         size = (2, picture.shape[1], trial.odd, *picture.shape[2:])
         volume = torch.randn(size, dtype=picture.dtype)
         with logged() as log:
-            found = tensors(trial.lifted()(volume))
+            net = trial.lifted()
+            found = tensors(net(volume, **beside(net, volume)))
     right_sizes(expected, found, volume, trial.setting.depth_stride)
     trial.executed = tuple(log)
     flat = [run for run in log if run.status not in (LIFTED, NON_SQUARE)]
@@ -215,7 +223,8 @@ def runs(trial: Trial, depth: int, depth_stride: bool) -> None:
     volume = torch.randn_like(trial.pictures[:1].unsqueeze(2).repeat(1, 1, depth, 1, 1))
     with torch.no_grad():
         expected = tensors(trial.flat(trial.pictures[:1]))
-        found = tensors(trial.lifted(depth_stride=depth_stride)(volume))
+        net = trial.lifted(depth_stride=depth_stride)
+        found = tensors(net(volume, **beside(net, volume)))
     right_sizes(expected, found, volume, depth_stride)
 
 
@@ -231,7 +240,7 @@ def cubic(trial: Trial) -> None:
     volume.normal_()
     with torch.no_grad():
         expected = tensors(trial.flat(picture.normal_()))
-        found = tensors(net(volume))
+        found = tensors(net(volume, **beside(net, volume)))
     right_sizes(expected, found, volume, trial.setting.depth_stride)
 
 
@@ -248,15 +257,7 @@ def shapes_alone(flat: nn.Module, picture: torch.Tensor) -> bool:
 def checkpoint_fits(trial: Trial) -> None:
     """Names and shapes of parameters and buffers are those of the 2D network."""
     fresh = convert(trial.net, trial.setting.fusion, depth_stride=trial.setting.depth_stride)
-    before = {key: value.shape for key, value in trial.net.state_dict().items()}
-    after = {key: value.shape for key, value in fresh.state_dict().items()}
-    probe = torch.zeros(3, 1, 3, 3)
-    if trial.setting.fusion.stored(probe).shape == probe.shape:
-        fresh.load_state_dict(trial.net.state_dict(), strict=True)
-    else:
-        before, after = dict.fromkeys(before), dict.fromkeys(after)
-    if before != after:
-        raise Refuted(f"{set(before.items()) ^ set(after.items())} differ")
+    same_checkpoint(trial.net, fresh)
 
 
 def gradients(trial: Trial) -> None:
@@ -272,7 +273,7 @@ def gradients(trial: Trial) -> None:
         net.train()
         x = torch.stack([pictures + 0.5 * torch.randn_like(pictures) for _ in range(trial.odd)], 2)
         try:
-            answers = tensors(net(x if volumes else x[:, :, 0]))
+            answers = tensors(net(x, **beside(net, x)) if volumes else net(x[:, :, 0]))
             torch.stack([out.square().sum() for out in answers]).sum().backward()
         except Exception as error:
             if volumes:
@@ -280,7 +281,8 @@ def gradients(trial: Trial) -> None:
             said = str(error).strip().splitlines()
             trial.notes.append(f"2D training fails: {said[0] if said else type(error).__name__}")
             return
-        reached.append({k for k, p in net.named_parameters() if p.grad is not None})
+        found = {k for k, p in net.named_parameters() if p.grad is not None}
+        reached.append(found - own_parameters(net))
     same_parameters(*reached)
 
 

@@ -46,6 +46,20 @@ def twin(net: nn.Module) -> nn.Module:
     return copied(net, share_parameters=True)
 
 
+def beside(net: nn.Module, volume: torch.Tensor) -> dict[str, torch.Tensor]:
+    """What a trial run of a converted network has to give beside a volume: slices of 1 mm, if so.
+
+    Args:
+        net: a converted network.
+        volume: (N, C, D, H, W).
+    """
+    done = net._thirdaxis
+    assert isinstance(done, Conversion)
+    if not any(s.fusion.needs_thickness for s in (done.setting, *done.parts.values())):
+        return {}
+    return {"thickness": torch.ones(len(volume), dtype=volume.dtype, device=volume.device)}
+
+
 def lift(
     net: nn.Module, settings: Mapping[str, Setting], stems: Mapping[str, str] | None = None
 ) -> nn.Module:

@@ -151,6 +151,16 @@ def _layer(conv: nn.Conv2d | nn.ConvTranspose2d, slices: int) -> Layer:
     )
 
 
+def own_parameters(net: nn.Module) -> set[str]:
+    """Names of the parameters that belong to operators, not to the 2D network."""
+    return {
+        f"{name}.{own}" if name else own
+        for name, module in net.named_modules()
+        if isinstance(module, Operator)
+        for own, _ in module.named_parameters()
+    }
+
+
 def _refuse_taken(name: str, module: nn.Module) -> None:
     if hasattr(module, "fusion"):
         raise UsageError(

@@ -82,12 +82,16 @@ def prove(
         The claims that hold, and the first that does not.
 
     Raises:
-        UsageError: fewer than two pictures, or no pictures.
+        UsageError: fewer than two pictures, or no pictures; a fusion that fixes the depth.
         InputError: the 2D network cannot take them.
     """
     if pictures.dim() != 4 or len(pictures) < 2:
         raise UsageError(f"prove takes two or more pictures (N, C, H, W), got {pictures.shape}")
     setting = base_setting(net, fusion, depth_stride, None)
+    if setting.fusion.fixed_depth() is not None:
+        raise UsageError(
+            f"prove tries volumes of several depths, and {setting.fusion.name!r} takes one alone"
+        )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         trial = _trial(net, pictures[:2], setting)

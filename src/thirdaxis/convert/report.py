@@ -9,7 +9,8 @@ from thirdaxis.convert.attention import why_depth_is_kept
 from thirdaxis.convert.check import unlifted
 from thirdaxis.convert.copies import copied
 from thirdaxis.convert.entry import logged
-from thirdaxis.convert.lift import Conversion
+from thirdaxis.convert.lift import Conversion, beside
+from thirdaxis.convert.planting import own_parameters
 from thirdaxis.convert.rules_conv import LIFTED, Executed
 from thirdaxis.errors import UsageError
 
@@ -24,6 +25,7 @@ class Report:
         conversion: the settings of the conversion.
         executed: spatial convolutions as they ran, in order.
         parameters: number of parameters.
+        own_parameters: how many of them belong to operators, beside the kernels.
         shape: (N, C, D, H, W) of the volume that was run.
         macs: multiply-accumulates for that volume.
         trouble: why the network could not be run on that shape, if so.
@@ -33,6 +35,7 @@ class Report:
     conversion: Conversion
     executed: tuple[Executed, ...]
     parameters: int
+    own_parameters: int
     shape: tuple[int, ...]
     macs: int
     trouble: str = ""
@@ -63,7 +66,9 @@ class Report:
             lines.append(f"  {name}: {setting.fusion}, depth {depth}, per {setting.statistics}")
         for name, rule in done.stems.items():
             lines.append(f"stem:         {name} adapted by {rule!r}")
-        lines.append(f"parameters:   {self.parameters:,} (2D kernels: {done.parameters_2d:,})")
+        own = f", operators' own: {self.own_parameters:,}" if self.own_parameters else ""
+        told = f"{self.parameters:,} (2D kernels: {done.parameters_2d:,}{own})"
+        lines.append(f"parameters:   {told}")
         volume = " x ".join(map(str, self.shape))
         if self.trouble:
             lines.append(f"not run on {volume}: {self.trouble}")
@@ -80,8 +85,8 @@ def report(net: nn.Module, shape: tuple[int, int, int, int, int] | None = None) 
 
     Args:
         net: a network that `convert` returned.
-        shape: (N, C, D, H, W) to count for; default: one volume of 32 slices of 64 x 64, or of
-            224 x 224 if the network does not take those.
+        shape: (N, C, D, H, W) to count for; default: one volume of 32 slices, or of as many as its
+            operators fix, of 64 x 64, or of 224 x 224 if the network does not take those.
 
     Raises:
         UsageError: the network was not converted.
@@ -93,8 +98,10 @@ def report(net: nn.Module, shape: tuple[int, int, int, int, int] | None = None) 
         return _counted(net, done, shape)
     stem = next((m for m in net.modules() if isinstance(m, nn.Conv2d)), None)
     channels = stem.in_channels if stem is not None else 3
+    asked = (s.fusion.fixed_depth() for s in (done.setting, *done.parts.values()))
+    depth = next((slices for slices in asked if slices is not None), DEFAULT_DEPTH)
     for plane in DEFAULT_PLANES:
-        found = _counted(net, done, (1, channels, DEFAULT_DEPTH, plane, plane))
+        found = _counted(net, done, (1, channels, depth, plane, plane))
         if not found.trouble:
             break
     return found
@@ -109,10 +116,12 @@ def _counted(net: nn.Module, done: Conversion, shape: tuple[int, ...]) -> Report
     dtype = next((p.dtype for p in net.parameters() if p.is_floating_point()), torch.float32)
     with torch.no_grad(), logged() as log, counter:
         try:
-            twin(torch.empty(shape, device="meta", dtype=dtype))
+            volume = torch.empty(shape, device="meta", dtype=dtype)
+            twin(volume, **beside(twin, volume))
         except Exception as error:  # a network may say in any way that it takes no such shape
             trouble = (str(error).strip() or type(error).__name__).splitlines()[0]
-    parameters = sum(p.numel() for p in net.parameters())
+    parameters, names = sum(p.numel() for p in net.parameters()), own_parameters(net)
+    own = sum(p.numel() for name, p in net.named_parameters() if name in names)
     macs = counter.get_total_flops() // 2
     kept = why_depth_is_kept(net)
-    return Report(done, tuple(log), parameters, tuple(shape), macs, trouble, kept)
+    return Report(done, tuple(log), parameters, own, tuple(shape), macs, trouble, kept)

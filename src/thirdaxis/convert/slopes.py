@@ -1,7 +1,10 @@
-"""Gradients of a network's parameters, compared between pictures and volumes."""
+"""Parameters and their gradients, compared between a 2D network and the converted one."""
 
 import torch
 from torch import nn
+
+from thirdaxis.convert.planting import own_parameters
+from thirdaxis.fusion.base import Operator
 
 
 class Refuted(Exception):
@@ -39,3 +42,32 @@ def same_parameters(expected: set[str], found: set[str]) -> None:
     odd = sorted(expected ^ found)
     if odd:
         raise Refuted(f"{len(odd)} parameters have a gradient in one only, such as {odd[0]}")
+
+
+def same_checkpoint(flat: nn.Module, lifted: nn.Module) -> None:
+    """Refutes where names, or shapes of kernels that stay 2D, are not those of the 2D network.
+
+    Args:
+        flat: the 2D network.
+        lifted: the converted one; loads the checkpoint of the 2D one where its kernels are those.
+    """
+    own = own_parameters(lifted)
+    before = {key: value.shape for key, value in flat.state_dict().items()}
+    after = {key: value.shape for key, value in lifted.state_dict().items() if key not in own}
+    replaced = {
+        key for key, shape in after.items() if len(shape) == 5 or _replaces_kernel(lifted, key)
+    }
+    if set(before) != set(after):
+        raise Refuted(f"{set(before) ^ set(after)} differ")
+    if replaced:
+        return
+    if before != after:
+        raise Refuted(f"{set(before.items()) ^ set(after.items())} differ")
+    told = lifted.load_state_dict(flat.state_dict(), strict=not own)
+    if set(told.missing_keys) != own or told.unexpected_keys:
+        raise Refuted(f"the checkpoint leaves {told} out")
+
+
+def _replaces_kernel(net: nn.Module, key: str) -> bool:
+    operator = net.get_submodule(key.rpartition(".")[0])._modules.get("fusion")
+    return isinstance(operator, Operator) and operator.replaces_kernel

@@ -1,7 +1,7 @@
 """What every fusion operator is: settings, and a module where it has parameters of its own."""
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import ClassVar
 
 import torch
@@ -60,6 +60,12 @@ class Fusion(ABC):
     runs: ClassVar[str] = ""
     extra: ClassVar[str] = "none"
     fixed_point: ClassVar[str] = ""
+
+    def __str__(self) -> str:
+        """The settings that are not the default ones."""
+        told = ((f, getattr(self, f.name)) for f in fields(self))
+        changed = [f"{f.name}={value!r}" for f, value in told if value != f.default]
+        return f"{type(self).__name__}({', '.join(changed)})"
 
     def reaches(self, geometry: Geometry) -> bool:
         """Whether it does anything to such a kernel: square ones larger than 1 x 1, unless said."""
@@ -164,4 +170,4 @@ class Operator(nn.Module, ABC):
 
     def extra_repr(self) -> str:
         """The settings."""
-        return repr(self.settings)
+        return str(self.settings)
