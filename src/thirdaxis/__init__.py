@@ -6,6 +6,7 @@ from thirdaxis.convert.entry import reveal
 from thirdaxis.convert.network import convert
 from thirdaxis.convert.report import Report, report
 from thirdaxis.errors import InputError, ThirdaxisError, UsageError
+from thirdaxis.export.program import export
 from thirdaxis.fusion.acs import ACS
 from thirdaxis.fusion.base import Fusion
 from thirdaxis.fusion.i3d import I3D
@@ -28,6 +29,7 @@ __all__ = [
     "UsageError",
     "check",
     "convert",
+    "export",
     "report",
     "reveal",
 ]
