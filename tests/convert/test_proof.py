@@ -80,6 +80,10 @@ def wrong(name):
     def detaches(func, args, kwargs):
         return hide_like(func(args[0].detach()), args[0])
 
+    def bends_gradients(func, args, kwargs):
+        x = relu(func, args, kwargs)
+        return hide_like(1.1 * x - (0.1 * x).detach(), args[0])
+
     def fails_on_one(func, args, kwargs):
         if args[0].shape[0] == 1:
             raise ValueError("one slice only")
@@ -93,13 +97,14 @@ def wrong(name):
     return {
         "mixes": (torch.relu, mixes, "identical|independent"),
         "drops": (torch.relu, drops_the_last, "slices"),
-        "detaches": (torch.relu, detaches, "gradients in training"),
+        "detaches": (torch.relu, detaches, "parameters have a gradient in one only"),
+        "bends": (torch.relu, bends_gradients, "the gradient of"),
         "fails": (torch.relu, fails_on_one, "one slice only"),
         "plain": (torch.conv2d, plain_convolution, "3 spatial convolutions run in 2D, 0 are seen"),
     }[name]
 
 
-@pytest.mark.parametrize("name", ["mixes", "drops", "detaches", "fails", "plain"])
+@pytest.mark.parametrize("name", ["mixes", "drops", "detaches", "bends", "fails", "plain"])
 def test_a_planted_wrong_rule_is_refuted(pictures, monkeypatch, name):
     function, rule, said = wrong(name)
     monkeypatch.setitem(RULES, function, rule)

@@ -63,9 +63,10 @@ def prove(
     Under ``slicewise``, judged against how much the answer changes with the picture, and with batch
     norms calibrated on the pictures: a volume of identical slices gives the 2D answer, with depth
     strided and kept; and each of several different slices gets its own 2D answer, whatever its
-    neighbours hold (vectors: the mean over slices). A network that keeps depth by default may
-    refuse to stride it, which is noted. Under ``fusion``: cubes, volumes of unequal
-    sides, of odd and even depth and of a single slice run and come out in the right rank and size;
+    neighbours hold (vectors: the mean over slices), and every parameter its gradient. A network
+    that keeps depth by default may refuse to stride it, which is noted. Under ``fusion``: cubes,
+    volumes of unequal sides, of odd and even depth and of a single slice come out in the right rank
+    and size;
     every spatial convolution that the 2D network runs is lifted, or not square; names and shapes
     of the parameters are those of the 2D network, whose checkpoint loads strictly; in training mode
     gradients reach the parameters that they reach in 2D. Cubes too large to compute in reasonable
