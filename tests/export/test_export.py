@@ -28,24 +28,13 @@ NETWORKS = {
 UNSEEN = [(3, 3, 5, 96, 64), (1, 3, 13, 64, 128)]
 
 
-def lively(net: nn.Module) -> nn.Module:
-    """Norms calibrated, so that random weights react to the volume."""
-    norms = [m for m in net.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
-    for norm in norms:
-        norm.momentum = 1.0
-    net.train()
-    with torch.no_grad():
-        net(torch.randn(4, 3, 64, 64))
-    return net.eval()
-
-
 def maps(answer) -> list[torch.Tensor]:
     return list(answer.values()) if isinstance(answer, dict) else [answer]
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", NETWORKS)
-def test_network_exports_for_any_size(tmp_path, name):
+def test_network_exports_for_any_size(tmp_path, lively, name):
     torch.manual_seed(0)
     net = thirdaxis.convert(lively(NETWORKS[name]()), "acs", depth_stride=True)
     path = tmp_path / "net.onnx"
@@ -56,11 +45,11 @@ def test_network_exports_for_any_size(tmp_path, name):
     for size in UNSEEN:
         volume = torch.randn(size)
         with torch.no_grad():
-            expected, shifted = maps(net(volume)), maps(net(volume.flip(2)))
+            expected, others = maps(net(volume)), maps(net(torch.randn(size)))
             traced = maps(program.module()(volume))
         written = session.run(None, {"volume": volume.numpy()})
-        for one, other, eager, moved in zip(traced, written, expected, shifted, strict=True):
-            assert (eager - moved).std() > 1e-3 * eager.std()
+        for one, other, eager, changed in zip(traced, written, expected, others, strict=True):
+            assert (eager - changed).std() > 1e-2 * eager.std()
             torch.testing.assert_close(one, eager, rtol=1e-4, atol=1e-4 * eager.std().item())
             atol = 1e-3 * eager.std().item()
             torch.testing.assert_close(torch.from_numpy(other), eager, rtol=1e-3, atol=atol)
@@ -68,7 +57,7 @@ def test_network_exports_for_any_size(tmp_path, name):
 
 @pytest.mark.parametrize("fusion", FUSIONS)
 @pytest.mark.parametrize("depth_stride", [True, False])
-def test_operators_export(fusion, depth_stride):
+def test_operators_export(lively, fusion, depth_stride):
     net = thirdaxis.convert(lively(UNet(3, 2)), fusion, depth_stride=depth_stride)
     program = thirdaxis.export(net, torch.randn(1, 3, 4, 16, 16))
     volume = torch.randn(2, 3, 7, 40, 24)

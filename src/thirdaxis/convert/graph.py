@@ -37,7 +37,7 @@ def _run(forward: Any, state: dict, flags: tuple, args: tuple, kwargs: dict) -> 
     except Exception as error:
         reason = next(iter(str(error).splitlines()), type(error).__name__)
         name = type(forward.module).__name__
-        warnings.warn(f"{name} is not compiled, but runs as it is: {reason}", stacklevel=2)
+        warnings.warn(f"{name} cannot be compiled: {reason}", stacklevel=2)
         raise  # the compiler's own message does not say why
 
 
