@@ -46,7 +46,7 @@ def soundly(func, x: torch.Tensor, *args, **kwargs) -> torch.Tensor:
     backward of batch norm (seen in 2.8 and 2.15; instance norm is built on it) is silently wrong
     for such an input or gradient. They are copied in plain order first.
     """
-    if 1 not in x.shape or type(x) is not torch.Tensor or torch.compiler.is_compiling():
+    if type(x) is not torch.Tensor or torch.compiler.is_compiling() or 1 not in x.shape:
         return func(x, *args, **kwargs)
     out = func(in_order(x), *args, **kwargs)
     if out.requires_grad:
