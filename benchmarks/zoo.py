@@ -135,6 +135,7 @@ def main() -> None:
     parser.add_argument("--suite", required=True, choices=SUITES)
     parser.add_argument("--limit", type=float, default=300, help="seconds a network")
     parser.add_argument("--memory", type=float, default=16, help="GiB a network")
+    parser.add_argument("--resume", action="store_true", help="keep what today's table has")
     parser.add_argument("--out", type=Path, help="folder for the tables; none only prints")
     told = parser.parse_args()
     torch.set_num_threads(1)
@@ -142,20 +143,46 @@ def main() -> None:
     if not names or any("*" in name for name in names):
         every = SUITES[told.suite][0]()
         names = [n for n in every if any(fnmatchcase(n, p) for p in names or ["*"])]
-    rows = []
+    rows = kept(told.suite, told.out, names) if told.resume and told.out is not None else []
+    done = {row["model"] for row in rows}
     for name in names:
+        if name in done:
+            continue
         rows.append(judge_apart(told.suite, name, told.limit, told.memory))
         row = rows[-1]
         print(f"{row['seconds']:7.1f} s  {row['status']:9} {name}  {row['reason']}", flush=True)
-    command = f"python benchmarks/zoo.py --suite {told.suite} --limit {told.limit:g}"
-    if told.out is not None:
-        told.out.mkdir(parents=True, exist_ok=True)
-        stem = told.out / f"{date.today()}-zoo-{told.suite}"
-        stem.with_suffix(".md").write_text(table(told.suite, rows, command), encoding="utf-8")
-        with stem.with_suffix(".csv").open("w", encoding="utf-8", newline="") as file:
-            writer = csv.DictWriter(file, COLUMNS, restval="")
-            writer.writeheader()
-            writer.writerows(rows)
+        if told.out is not None:
+            write(told.suite, rows, told.out, told.limit)
+
+
+def place(suite: str, out: Path) -> Path:
+    """Where the tables of a suite go, without the ending."""
+    return out / f"{date.today()}-zoo-{suite}"
+
+
+def write(suite: str, rows: list[dict[str, Any]], out: Path, limit: float) -> None:
+    """Writes the rows so far as Markdown and as CSV."""
+    out.mkdir(parents=True, exist_ok=True)
+    command = f"python benchmarks/zoo.py --suite {suite} --limit {limit:g} --out benchmarks/results"
+    stem = place(suite, out)
+    stem.with_suffix(".md").write_text(table(suite, rows, command), encoding="utf-8")
+    with stem.with_suffix(".csv").open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, COLUMNS, restval="")
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def kept(suite: str, out: Path, names: list[str]) -> list[dict[str, Any]]:
+    """The rows of today's table that hold: of these names, and converted or not in 2D."""
+    path = place(suite, out).with_suffix(".csv")
+    if not path.is_file():
+        return []
+    with path.open(encoding="utf-8", newline="") as file:
+        rows: list[dict[str, Any]] = list(csv.DictReader(file))
+    for row in rows:
+        row["seconds"] = float(row["seconds"])
+        row["parameters"] = int(row["parameters"]) if row["parameters"] else ""
+    return [r for r in rows if r["model"] in names and r["status"] in ("ok", "not in 2D")]
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ import nibabel
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 import thirdaxis
 
@@ -33,6 +34,21 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no real data at {folder}; set THIRDAXIS_SHARED to the folder that holds them")
     return folder
+
+
+@pytest.fixture(scope="session")
+def lively() -> Callable[[nn.Module], nn.Module]:
+    """Calibrates batch norms on noise: with random weights a network would ignore its input."""
+
+    def calibrated(net: nn.Module, channels: int = 3, side: int = 64) -> nn.Module:
+        for norm in net.modules():
+            if isinstance(norm, nn.BatchNorm2d):
+                norm.momentum = 1.0
+        with torch.no_grad():
+            net.train()(torch.randn(4, channels, side, side))
+        return net.eval()
+
+    return calibrated
 
 
 PHANTOM_SPACING = (1.0, 1.2, 2.5)

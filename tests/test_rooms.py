@@ -9,18 +9,20 @@ import pytest
 
 STOREY = {
     "errors": 0,
+    "atomic": 0,
     "axes": 1,
     "fusion": 2,
     "convert": 3,
-    "": 4,  # the front door, thirdaxis/__init__.py, shows what lies below it
-    "nets": 5,
-    "data": 5,
-    "metrics": 5,
-    "tasks": 6,
-    "cli": 7,
-    "__main__": 8,
+    "export": 4,
+    "": 5,  # the front door, thirdaxis/__init__.py, shows what lies below it
+    "nets": 6,
+    "data": 6,
+    "metrics": 6,
+    "tasks": 7,
+    "cli": 8,
+    "__main__": 9,
 }
-TORCH_ONLY = {"errors", "axes", "fusion", "convert", ""}
+TORCH_ONLY = {"errors", "atomic", "axes", "fusion", "convert", ""}
 # Libraries that one room owns: whoever else needs them asks that room.
 OWNER: dict[str, set[str]] = {
     "typer": {"cli"},
@@ -29,6 +31,7 @@ OWNER: dict[str, set[str]] = {
     "nibabel": {"data"},
     "SimpleITK": {"data"},
     "timm": {"nets"},
+    "onnxruntime": {"export"},
     "segmentation_models_pytorch": {"nets"},
     "click": set(),  # some typers bring their own copy, so click may be missing
 }

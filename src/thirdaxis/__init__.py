@@ -6,6 +6,7 @@ from thirdaxis.convert.entry import reveal
 from thirdaxis.convert.network import convert
 from thirdaxis.convert.report import Report, report
 from thirdaxis.errors import InputError, ThirdaxisError, UsageError
+from thirdaxis.export.program import export
 from thirdaxis.fusion.a3d import A3D
 from thirdaxis.fusion.acs import ACS
 from thirdaxis.fusion.alignshift import AlignShift
@@ -42,6 +43,7 @@ __all__ = [
     "UsageError",
     "check",
     "convert",
+    "export",
     "report",
     "reveal",
 ]

@@ -10,6 +10,7 @@ import typer
 from thirdaxis.cli.check import check
 from thirdaxis.cli.convert import convert
 from thirdaxis.cli.evaluate import evaluate
+from thirdaxis.cli.export import export
 from thirdaxis.cli.faults import exit_code, one_line, show
 from thirdaxis.cli.predict import predict
 from thirdaxis.cli.quickstart import quickstart
@@ -26,6 +27,7 @@ app = typer.Typer(
 app.command("quickstart")(quickstart)
 app.command("convert")(convert)
 app.command("check")(check)
+app.command("export")(export)
 app.command("train")(train)
 app.command("evaluate")(evaluate)
 app.command("predict")(predict)

@@ -125,7 +125,10 @@ class Traced(Hidden):
         if cls.in_rule.get():
             return _on_inner(func, args, kwargs or {})
         with cls.bare():
-            return RULES.get(func, RULES[None])(func, args, kwargs or {})
+            out = RULES.get(func, RULES[None])(func, args, kwargs or {})
+        first = args[0] if args else None
+        both = isinstance(out, Traced) and isinstance(first, Traced)
+        return first if both and out.stand_in is first.stand_in else out
 
     @classmethod
     def __torch_dispatch__(  # type: ignore[override]

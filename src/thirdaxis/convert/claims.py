@@ -38,7 +38,7 @@ class Trial:
 
     net: nn.Module
     flat: nn.Module
-    pictures: torch.Tensor
+    slices: torch.Tensor
     setting: Setting
     answers: list[torch.Tensor]
     change: float
@@ -49,9 +49,9 @@ class Trial:
     notes: list[str] = field(default_factory=list)
 
     @property
-    def plane(self) -> tuple[int, int]:
-        """Height and width of the pictures."""
-        return self.pictures.shape[-2], self.pictures.shape[-1]
+    def pictures(self) -> torch.Tensor:
+        """Two pictures; the slices are three pairs, on which the norms are calibrated."""
+        return self.slices[0]
 
     @property
     def odd(self) -> int:
@@ -105,10 +105,8 @@ def identical_strided(trial: Trial) -> None:
 def independent_kept(trial: Trial) -> None:
     """Three slices that differ: each gets its own 2D answer, and the weights its gradients."""
     net = trial.lifted(fusion=Slicewise(), depth_stride=False, statistics="slice")
-    first = trial.pictures
-    slices = [first, first.flip(0), 0.5 * first + torch.randn_like(first)]
-    found = tensors(net(torch.stack(slices, 2)))
-    each = [tensors(trial.flat(x)) for x in slices]
+    found = tensors(net(trial.slices.movedim(0, 2)))
+    each = [tensors(trial.flat(pictures)) for pictures in trial.slices]
     expected = []
     for deep, *flat in zip(found, *each, strict=True):
         rank = flat[0].dim()
@@ -146,7 +144,6 @@ class Spatial(TorchFunctionMode):
 
 def lifted_unequal_sides(trial: Trial) -> None:
     """An odd number of slices, wider than high where the 2D network takes that."""
-    height, width = trial.plane
     with torch.no_grad():
         for extra in (32, 0):
             picture = torch.randn_like(F.pad(trial.pictures, (0, extra)))
@@ -230,7 +227,7 @@ def runs(trial: Trial, depth: int, depth_stride: bool) -> None:
 
 def cubic(trial: Trial) -> None:
     """As many slices as rows and columns; shapes alone where that is much to compute."""
-    side = max(trial.plane)
+    side = max(trial.pictures.shape[-2:])
     net, device = trial.lifted(), torch.device("cpu")
     picture = torch.empty(1, trial.pictures.shape[1], side, side, dtype=trial.pictures.dtype)
     if side > LARGEST_CUBE[trial.setting.depth_stride] and shapes_alone(trial.flat, picture):

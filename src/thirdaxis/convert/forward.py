@@ -37,14 +37,18 @@ class Forward(Method):
         found = tensors_in((args, kwargs))
         if any(isinstance(x, Hidden) for x in found):
             return type(self.module).forward(self.module, *args, **kwargs)
-        ranks = [x.dim() for x in found]
+        return self.inside(args, kwargs)
+
+    def inside(self, args: tuple, kwargs: dict) -> Any:
+        """Runs the network in the carrier, on volumes from outside."""
+        ranks = [x.dim() for x in tensors_in((args, kwargs))]
         if 5 not in ranks:
             came = ", ".join(f"rank {rank}" for rank in ranks) or "no tensor"
             raise InputError(
                 f"{type(self.module).__name__} was converted to 3D and takes (N, C, D, H, W), got "
                 f"{came}; add the depth axis, e.g. x.unsqueeze(2) for a single slice"
             )
-        return self.inside(args, kwargs)
+        return super().inside(args, kwargs)
 
     def __eq__(self, other: object) -> bool:
         """The same forward of the same network."""
@@ -61,8 +65,16 @@ class Forward(Method):
 
     @property
     def __signature__(self) -> inspect.Signature:
-        """The arguments of the network's own forward."""
-        return inspect.signature(type(self.module).forward.__get__(self.module))
+        """The arguments of the network's own forward, and the thickness where operators ask."""
+        own = inspect.signature(type(self.module).forward.__get__(self.module))
+        if "thickness" in own.parameters or not self.module._thirdaxis.needs_thickness:
+            return own
+        parameters = list(own.parameters.values())
+        kind = inspect.Parameter.KEYWORD_ONLY
+        named = parameters and parameters[-1].kind == inspect.Parameter.VAR_KEYWORD
+        place = len(parameters) - 1 if named else len(parameters)
+        parameters.insert(place, inspect.Parameter("thickness", kind, default=None))
+        return own.replace(parameters=parameters)
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ assignment to an index. Run in Python, every call reaches its rule as it does in
 Imported only while something is compiled: it brings the compiler.
 """
 
+import warnings
 from typing import Any
 
 import torch
@@ -31,7 +32,13 @@ class _Whole(nn.Module):
 @traced_as_one
 @disabled
 def _run(forward: Any, state: dict, flags: tuple, args: tuple, kwargs: dict) -> Any:
-    return torch.func.functional_call(_Whole(forward), state, args, kwargs)
+    try:
+        return torch.func.functional_call(_Whole(forward), state, args, kwargs)
+    except Exception as error:
+        reason = next(iter(str(error).splitlines()), type(error).__name__)
+        name = type(forward.module).__name__
+        warnings.warn(f"{name} cannot be compiled: {reason}", stacklevel=2)
+        raise  # the compiler's own message does not say why
 
 
 def in_graph(forward: Any, args: tuple, kwargs: dict) -> Any:

@@ -40,6 +40,17 @@ class Conversion:
     parameters_2d: int
     slices: Mapping[str, int] = field(default_factory=dict)
 
+    @property
+    def needs_thickness(self) -> bool:
+        """Whether a call has to give the thickness of slices."""
+        return any(s.fusion.needs_thickness for s in (self.setting, *self.parts.values()))
+
+    @property
+    def fixed_depth(self) -> int | None:
+        """Slices that volumes must have, where operators fix their number."""
+        asked = (s.fusion.fixed_depth() for s in (self.setting, *self.parts.values()))
+        return next((slices for slices in asked if slices is not None), None)
+
 
 def twin(net: nn.Module) -> nn.Module:
     """A copy with buffers, flags and hooks of its own that shares the parameters' memory."""
@@ -55,7 +66,7 @@ def beside(net: nn.Module, volume: torch.Tensor) -> dict[str, torch.Tensor]:
     """
     done = net._thirdaxis
     assert isinstance(done, Conversion)
-    if not any(s.fusion.needs_thickness for s in (done.setting, *done.parts.values())):
+    if not done.needs_thickness:
         return {}
     return {"thickness": torch.ones(len(volume), dtype=volume.dtype, device=volume.device)}
 

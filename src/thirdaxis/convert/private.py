@@ -1,6 +1,7 @@
 """The torch names that are not clearly public, in one place, tested on every supported torch."""
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
@@ -63,3 +64,12 @@ def constant(kind: type) -> type:
     """Lets objects of a class stand in a compiled graph by their identity."""
     torch.utils._pytree.register_constant(kind)
     return kind
+
+
+def for_any_size() -> AbstractContextManager:
+    """Inside, an export does not ask whether a size happens to be one."""
+    from torch.fx.experimental import _config
+
+    config: Any = _config
+    known = hasattr(config, "backed_size_oblivious")
+    return config.patch(backed_size_oblivious=True) if known else nullcontext()

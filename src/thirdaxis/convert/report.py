@@ -98,8 +98,7 @@ def report(net: nn.Module, shape: tuple[int, int, int, int, int] | None = None) 
         return _counted(net, done, shape)
     stem = next((m for m in net.modules() if isinstance(m, nn.Conv2d)), None)
     channels = stem.in_channels if stem is not None else 3
-    asked = (s.fusion.fixed_depth() for s in (done.setting, *done.parts.values()))
-    depth = next((slices for slices in asked if slices is not None), DEFAULT_DEPTH)
+    depth = done.fixed_depth or DEFAULT_DEPTH
     for plane in DEFAULT_PLANES:
         found = _counted(net, done, (1, channels, depth, plane, plane))
         if not found.trouble:

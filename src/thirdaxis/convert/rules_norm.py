@@ -1,5 +1,7 @@
 """Rules for normalisation and for dropout of whole channels."""
 
+import math
+
 import torch
 import torch.nn.functional as F
 
@@ -17,7 +19,7 @@ def on_volume(func, args, kwargs):
     if not isinstance(x, Hidden) or x.dim() != 5:
         return _on_features(func, x, rest, kwargs)
     try:
-        out = func(volume_of(x), *rest, **kwargs)
+        out = soundly(func, volume_of(x), *rest, **kwargs)
     except ValueError as error:
         raise InputError(f"{error!s}; give a larger volume or a larger batch") from error
     return hide_volume_like(out, x)
@@ -31,9 +33,35 @@ def per_sample_norm(func, args, kwargs):
     if x.dim() != 5:
         return slice_by_slice(func, args, kwargs)
     if x.setting.statistics == "volume":
-        return hide_volume_like(func(volume_of(x), *rest, **kwargs), x)
+        return hide_volume_like(soundly(func, volume_of(x), *rest, **kwargs), x)
     slices = x.flatten(0, 1)
-    return hide_like(func(slices, *rest, **kwargs).unflatten(0, x.shape[:2]), x)
+    return hide_like(soundly(func, slices, *rest, **kwargs).unflatten(0, x.shape[:2]), x)
+
+
+def soundly(func, x: torch.Tensor, *args, **kwargs) -> torch.Tensor:
+    """A norm whose gradient is right for a single sample, slice, row or column too.
+
+    Where a size is one its stride may be anything, and a tensor can be in channels-last order
+    without having the strides that belong to it, as transposed tokens do. On a CPU, torch's own
+    backward of batch norm (seen in 2.8 and 2.15; instance norm is built on it) is silently wrong
+    for such an input or gradient. They are copied in plain order first.
+    """
+    if type(x) is not torch.Tensor or torch.compiler.is_compiling() or 1 not in x.shape:
+        return func(x, *args, **kwargs)
+    out = func(in_order(x), *args, **kwargs)
+    if out.requires_grad:
+        out.register_hook(in_order)
+    return out
+
+
+def in_order(x: torch.Tensor) -> torch.Tensor:
+    """The same numbers, laid out so that no memory format can be mistaken for another."""
+    channels_last = torch.channels_last_3d if x.dim() == 5 else torch.channels_last
+    if x.is_contiguous() or not x.is_contiguous(memory_format=channels_last):
+        return x
+    natural = [math.prod(x.shape[i + 1 :]) * x.shape[1] for i in range(x.dim())]
+    natural[:2] = [x.numel(), 1]
+    return x if list(x.stride()) == natural else x.clone(memory_format=torch.contiguous_format)
 
 
 def _input_first(args: tuple, kwargs: dict) -> tuple[tuple, dict]:

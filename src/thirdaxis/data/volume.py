@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from thirdaxis.data.atomic import atomic_path
+from thirdaxis.atomic import atomic_path
 from thirdaxis.data.dicom import read_dicom
 from thirdaxis.data.images import Raw, nifti_labels, read_itk, read_nifti
 from thirdaxis.errors import InputError, did_you_mean

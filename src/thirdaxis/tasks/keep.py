@@ -12,7 +12,7 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 
-from thirdaxis.data.atomic import atomic_path, write_text
+from thirdaxis.atomic import atomic_path, write_text
 from thirdaxis.errors import InputError
 from thirdaxis.tasks.segment_module import SegmentModule
 

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from torch import Tensor
 
-from thirdaxis.data.atomic import atomic_path
+from thirdaxis.atomic import atomic_path
 from thirdaxis.data.grid import to_grid
 from thirdaxis.data.volume import Volume
 

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from thirdaxis.data.atomic import atomic_path, write_text
+from thirdaxis.atomic import atomic_path, write_text
 from thirdaxis.data.folder import Case, Folder, read_case
 from thirdaxis.data.grid import to_grid
 from thirdaxis.data.volume import Volume

@@ -10,7 +10,7 @@ import jinja2
 from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 
-from thirdaxis.data.atomic import atomic_path, write_text
+from thirdaxis.atomic import atomic_path, write_text
 from thirdaxis.data.shapes import CUBES_AND_BALLS
 from thirdaxis.tasks.quickstart import Outcome
 

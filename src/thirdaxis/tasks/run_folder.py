@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 import yaml
 
-from thirdaxis.data.atomic import write_text
+from thirdaxis.atomic import write_text
 from thirdaxis.data.folder import Case, Folder
 from thirdaxis.data.split import split
 from thirdaxis.errors import InputError, UsageError

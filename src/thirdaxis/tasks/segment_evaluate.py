@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from thirdaxis.data.atomic import write_text
+from thirdaxis.atomic import write_text
 from thirdaxis.data.folder import read_folder
 from thirdaxis.data.volume import READERS, Volume, file_ending, read_labels, same_grid
 from thirdaxis.errors import InputError

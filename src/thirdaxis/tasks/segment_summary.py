@@ -5,7 +5,7 @@ import math
 from collections.abc import Callable
 from pathlib import Path
 
-from thirdaxis.data.atomic import write_text
+from thirdaxis.atomic import write_text
 from thirdaxis.data.folder import read_folder
 from thirdaxis.data.volume import read_labels, write_labels
 from thirdaxis.tasks.keep import HISTORY, read_history

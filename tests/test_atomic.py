@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from thirdaxis.data.atomic import atomic_path, write_text
+from thirdaxis.atomic import atomic_path, write_text
 
 
 def test_the_file_appears_at_the_end_with_its_ending_kept(tmp_path):

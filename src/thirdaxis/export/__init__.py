@@ -1,0 +1,1 @@
+"""Converted networks as plain graphs: for servers and programs that have no thirdaxis."""
