@@ -5,6 +5,7 @@ from thirdaxis.convert.check import Check, check
 from thirdaxis.convert.entry import reveal
 from thirdaxis.convert.network import convert
 from thirdaxis.convert.report import Report, report
+from thirdaxis.convert.stacked import stacked
 from thirdaxis.errors import InputError, ThirdaxisError, UsageError
 from thirdaxis.export.program import export
 from thirdaxis.fusion.a3d import A3D
@@ -46,4 +47,5 @@ __all__ = [
     "export",
     "report",
     "reveal",
+    "stacked",
 ]

@@ -5,7 +5,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from thirdaxis import ACS, I3D, InputError, UsageError
+from thirdaxis import A3D, ACS, I3D, InputError, UsageError
 from thirdaxis.nets.saved import (
     RECIPE_FILE,
     WEIGHTS_FILE,
@@ -18,6 +18,7 @@ from thirdaxis.nets.saved import (
 SMALL = "torchvision:squeezenet1_1"
 RECIPES = {
     "unet": make_recipe("unet", classes=3, in_channels=2),
+    "a3d": make_recipe("unet", classes=2, fusion=A3D(depth=5), overrides={"@3x3": "p3d"}),
     "i3d": make_recipe("unet", classes=2, fusion="i3d", depth_stride=False),
     "settings": make_recipe("unet", classes=2, fusion=ACS(planes=("sagittal", "axial", "coronal"))),
     "encoder": make_recipe(SMALL, classes=3, in_channels=1, stem="mean"),

@@ -4,6 +4,8 @@ from typing import Annotated
 
 import typer
 
+from thirdaxis.fusion.table import NAMES
+
 
 def check(
     network: Annotated[
@@ -14,7 +16,7 @@ def check(
         ),
     ],
     fusion: Annotated[
-        str, typer.Option(help="How 2D convolutions look along depth: slicewise, i3d or acs.")
+        str, typer.Option(help=f"How 2D convolutions look along depth: {NAMES}.")
     ] = "acs",
     weights: Annotated[
         str | None,

@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from thirdaxis.fusion.table import NAMES
+
 
 def convert(
     network: Annotated[
@@ -16,7 +18,7 @@ def convert(
     ],
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the 3D network.")],
     fusion: Annotated[
-        str, typer.Option(help="How 2D convolutions look along depth: slicewise, i3d or acs.")
+        str, typer.Option(help=f"How 2D convolutions look along depth: {NAMES}.")
     ] = "acs",
     weights: Annotated[
         str | None,

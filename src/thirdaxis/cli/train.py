@@ -9,6 +9,7 @@ import typer
 from thirdaxis.cli.display import say, watched
 from thirdaxis.cli.faults import show
 from thirdaxis.errors import UsageError
+from thirdaxis.fusion.table import NAMES
 
 
 def train(
@@ -31,7 +32,7 @@ def train(
         str | None,
         typer.Option(help="Pretrained 2D weights: a .safetensors or .pth file, or 'library'."),
     ] = None,
-    fusion: Annotated[str | None, typer.Option(help="slicewise, i3d or acs.")] = None,
+    fusion: Annotated[str | None, typer.Option(help=f"{NAMES}.")] = None,
     depth_stride: Annotated[
         bool | None,
         typer.Option(

@@ -30,12 +30,14 @@ def convert(
 
     The result is a new module of the same classes, with the same parameter names, dtype, device,
     training flag, ``requires_grad``, shared parameters and hooks; the given network is untouched.
-    Tensors with a height and a width come out as (N, C, D, H, W), vectors as (N, C).
+    Tensors with a height and a width come out as (N, C, D, H, W), vectors as (N, C). Operators with
+    parameters of their own put them into the convolutions, as a child named ``fusion``. Every call
+    may give ``thickness=``, (N,) in mm, which ``alignshift`` asks for.
 
     Args:
         net: a network that takes pictures (N, C, H, W).
-        fusion: how a convolution looks along depth: a name (``"slicewise"``, ``"i3d"``, ``"acs"``)
-            or a settings object such as ``thirdaxis.ACS()``.
+        fusion: how a convolution looks along depth: a name (see ``thirdaxis.FUSIONS``) or a
+            settings object such as ``thirdaxis.ACS()``.
         depth_stride: downsample depth wherever height and width are (``D -> ceil(D / s)``), or keep
             every slice. Default: downsample, but keep depth in networks of attention or of token
             mixing and in those that cut pictures into large patches at once; see
@@ -47,7 +49,9 @@ def convert(
             ``"volume"``.
         overrides: module name pattern (as in a shell: ``"layer4*"``) to a fusion or to a mapping
             with ``fusion``, ``depth_stride`` or ``statistics``; the last match wins, and what a
-            module says holds for all inside it.
+            module says holds for all inside it. ``"@dense_layers"``, ``"@residual"`` and
+            ``"@3x3"`` stand for the convolutions that papers put an operator in, 1 x 1 ones
+            included; see `thirdaxis.convert.places`.
         example: pictures (N, C, H, W) or volumes (N, C, D, H, W); if given, the conversion is
             checked on them (see `check`).
 

@@ -9,6 +9,7 @@ from torch import nn
 from thirdaxis.axes import DEPTH, Geometry, pair
 from thirdaxis.convert.carrier import Hidden, Setting
 from thirdaxis.convert.copies import copied
+from thirdaxis.convert.entry import logged
 from thirdaxis.errors import UsageError
 from thirdaxis.fusion.base import Layer, Operator
 from thirdaxis.fusion.slicewise import Slicewise
@@ -57,7 +58,7 @@ def slices_met(flat: nn.Module, depth: int) -> dict[str, int]:
             met = _watched(probe)
             volume = torch.zeros(1, channels, depth, side, side, device=device, dtype=dtype)
             try:
-                with torch.no_grad():
+                with torch.no_grad(), logged():  # in a log of its own
                     probe(volume)
             except Exception as error:  # a network may say in any way that it takes no such shape
                 trouble = (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -57,7 +57,7 @@ class SegmentSettings(BaseModel):
             or `package.module:factory`.
         weights: none (random start), `library` (the network library's own pretrained weights), or a
             `.safetensors` or `.pth` file.
-        fusion: how a 2D convolution looks along depth: `slicewise`, `i3d`, `acs`.
+        fusion: how a 2D convolution looks along depth, by name: see `thirdaxis.FUSIONS`.
         depth_stride: whether depth is reduced wherever height and width are; none reduces it, but
             keeps it in networks of attention or token mixing.
         statistics: whether global pooling and group and instance norms take in the whole `volume`
