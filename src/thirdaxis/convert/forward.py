@@ -67,7 +67,8 @@ class Forward(Method):
     def __signature__(self) -> inspect.Signature:
         """The arguments of the network's own forward, and the thickness where operators ask."""
         own = inspect.signature(type(self.module).forward.__get__(self.module))
-        if "thickness" in own.parameters or not self.module._thirdaxis.needs_thickness:
+        done: Any = self.module._thirdaxis
+        if "thickness" in own.parameters or not done.needs_thickness:
             return own
         parameters = list(own.parameters.values())
         kind = inspect.Parameter.KEYWORD_ONLY

@@ -30,15 +30,13 @@ class Stack:
         Raises:
             InputError: no volume of one channel and as many slices.
         """
-        volume = args[0] if args else None
-        right = isinstance(volume, torch.Tensor) and volume.dim() == 5
-        if not right or tuple(volume.shape[1:3]) != (1, self.slices):
-            came = tuple(volume.shape) if isinstance(volume, torch.Tensor) else "no tensor"
+        shape = tuple(args[0].shape) if args and isinstance(args[0], torch.Tensor) else ()
+        if len(shape) != 5 or shape[1:3] != (1, self.slices):
             raise InputError(
                 f"{type(module).__name__} on stacked slices takes (N, 1, {self.slices}, H, W), got "
-                f"{came}"
+                f"{shape or 'no tensor'}"
             )
-        return (volume.flatten(1, 2), *args[1:])
+        return (args[0].flatten(1, 2), *args[1:])
 
 
 def stacked(net: nn.Module, slices: int) -> nn.Module:
