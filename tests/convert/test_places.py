@@ -53,6 +53,48 @@ def test_other_operators_in_the_dense_layers(dense):
     assert inflated.features.conv0.weight.dim() == 4
 
 
+@pytest.mark.parametrize("depth", [3, 7])
+def test_multiplications_of_the_deeplesion_backbone(dense, depth):
+    """Per slice of 512 x 512, in G: the net 13.31, its 3 x 3 kernels 6.34, P3D's taps 8.985."""
+
+    def macs(fusion):
+        settings = {"in_channels": 1, "stem": "green", "depth_stride": False}
+        places = {"@dense_layers": fusion}
+        deep = thirdaxis.convert(dense.features, "slicewise", overrides=places, **settings)
+        return thirdaxis.report(deep, (1, 1, depth, 512, 512)).macs / 1e9
+
+    flat = macs("slicewise")
+    assert flat == pytest.approx({3: 39.93, 7: 93.16}[depth], abs=0.01)
+    assert macs("tsm") == macs("acs") == flat
+    assert macs("i3d") - flat == pytest.approx({3: 38.05, 7: 88.78}[depth], abs=0.01)
+    assert macs("soft_acs") == macs("i3d")
+    assert macs("p3d") - flat == pytest.approx({3: 26.96, 7: 62.89}[depth], abs=0.01)
+
+
+@pytest.mark.parametrize(("into", "out", "side", "depth"), [(12, 8, 3, 3), (5, 7, 5, 7)])
+def test_parameters_of_one_layer_as_the_papers_count_them(into, out, side, depth):
+    """Table 1 of A3D and table III of ACS, without biases."""
+    flat = nn.Conv2d(into, out, side, padding=side // 2, bias=False)
+    one = into * out * side**2
+    expected = {
+        "slicewise": one,
+        "i3d": one * side,
+        "p3d": one + out * out * side,
+        "acs": one,
+        "mean_acs": one,
+        "soft_acs": out * (into * side**2 + 3),
+        "tsm": one,
+        "alignshift": one,
+        "a3d": one + depth**2 * into,
+    }
+    for name, count in expected.items():
+        fusion = thirdaxis.A3D(depth=depth) if name == "a3d" else name
+        deep = thirdaxis.convert(flat, fusion)
+        assert sum(p.numel() for p in deep.parameters()) == count, name
+        found = thirdaxis.report(deep, (1, into, depth, 9, 9))
+        assert (found.parameters, found.trouble) == (count, "")
+
+
 def test_tsm_before_the_first_convolution_of_residual_blocks():
     torch.manual_seed(0)
     net = models.resnet50(weights=None).eval()
