@@ -118,8 +118,9 @@ class Traced(Hidden):
         with cls.bare():
             out = RULES.get(func, RULES[None])(func, args, kwargs or {})
         first = args[0] if args else None
-        both = isinstance(out, Traced) and isinstance(first, Traced)
-        return first if both and out.stand_in is first.stand_in else out
+        if not isinstance(out, Traced) or not isinstance(first, Traced):
+            return out
+        return first if out.stand_in is first.stand_in else out
 
     @classmethod
     def __torch_dispatch__(  # type: ignore[override]
