@@ -1,6 +1,7 @@
 """How volumes go into the carrier and come out of it, and how its parts take them by themselves."""
 
 import copy
+import weakref
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -13,6 +14,7 @@ from torch import nn
 from thirdaxis.convert.backward import carry_back
 from thirdaxis.convert.caller import is_programs_own
 from thirdaxis.convert.carrier import Call, Hidden, Setting, hide, hide_volume
+from thirdaxis.errors import UsageError
 
 _log: ContextVar[list[Any] | None] = ContextVar("thirdaxis_log", default=None)
 
@@ -97,21 +99,45 @@ class Leave:
         return map_tensors(output, lambda x: with_setting(x, outer, call))
 
 
-@dataclass(eq=False)
 class Method:
     """A method of a converted network or part that takes volumes as a call of the module does.
 
-    Attributes:
-        module: the network or part.
-        name: the name that the method has in its class.
-        setting: how the module is lifted.
-        handwritten: whether it may call autograd functions with a backward of their own.
+    It lies in the module's own dictionary, so it refers to the module weakly: a network that nobody
+    holds any more is freed at once, with the memory of a graphics card that it may fill.
     """
 
-    module: nn.Module
-    name: str
-    setting: Setting
-    handwritten: bool = False
+    def __init__(
+        self, module: nn.Module, name: str, setting: Setting, handwritten: bool = False
+    ) -> None:
+        """Binds a method.
+
+        Args:
+            module: the network or part.
+            name: the name that the method has in its class.
+            setting: how the module is lifted.
+            handwritten: whether it may call autograd functions with a backward of their own.
+        """
+        self.of = weakref.ref(module)
+        self.name, self.setting, self.handwritten = name, setting, handwritten
+
+    @property
+    def module(self) -> nn.Module:
+        """The network or part."""
+        module = self.of()
+        if module is None:
+            raise UsageError(
+                f"the network of this {self.name!r} is gone: keep it in a variable, e.g. "
+                f"net3d = thirdaxis.convert(net); net3d.{self.name}(volume)"
+            )
+        return module
+
+    def __getstate__(self) -> dict[str, Any]:
+        """The module itself, for copies and pickles, which know their own copy of it."""
+        return vars(self) | {"of": self.module}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Refers to the module weakly again."""
+        vars(self).update(state, of=weakref.ref(state["of"]))
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Runs the method, in the carrier if volumes come from outside."""
