@@ -39,12 +39,10 @@ class Call:
     Attributes:
         depths: slices first seen at each (height, width), so that a later resize can restore them.
         log: spatial convolutions as they run, where somebody asked for it.
-        owner: what took the volume in, the network or a part called by itself, and reveals it.
     """
 
     depths: list[tuple[Pair, int]] = field(default_factory=list)
     log: list[Any] | None = None
-    owner: Any = None
 
     def remember(self, plane: Pair, depth: int) -> None:
         """Notes how many slices there are at this height and width, the first time."""

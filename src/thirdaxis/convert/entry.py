@@ -5,7 +5,7 @@ import weakref
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass, fields, is_dataclass, replace
+from dataclasses import fields, is_dataclass, replace
 from typing import Any
 
 import torch
@@ -28,75 +28,6 @@ def logged() -> Iterator[list[Any]]:
         yield log
     finally:
         _log.reset(token)
-
-
-@dataclass(frozen=True)
-class Enter:
-    """Forward pre-hook of each part of a converted network.
-
-    Inside the carrier there is nothing to do, except for a part with settings of its own. Volumes
-    (N, C, D, H, W) that come from outside go into the carrier, and this module owns the call.
-
-    Attributes:
-        setting: how the module is lifted.
-        apart: whether its setting differs from that of its surroundings.
-    """
-
-    setting: Setting
-    apart: bool = False
-
-    def __call__(self, module: nn.Module, args: tuple, kwargs: dict) -> tuple[tuple, dict] | None:
-        """Hides the depth of volumes; gives carriers this part's setting."""
-        first = args[0] if args else None
-        if isinstance(first, Hidden) and not self.apart and first.call.owner is not module:
-            return None  # nearly every call there is
-        found = tensors_in((args, kwargs))
-        carriers = [x for x in found if isinstance(x, Hidden)]
-        if carriers:
-            return self._within(module, carriers[0].call, args, kwargs)
-        if 5 not in [x.dim() for x in found] or is_programs_own(module, is_converted):
-            return None
-        return enter((args, kwargs), self.setting, module)
-
-    def _within(
-        self, module: nn.Module, call: Call, args: tuple, kwargs: dict
-    ) -> tuple[tuple, dict] | None:
-        """A call from inside the carrier, of a part with its own setting or of the owner again."""
-        again = call.owner is module
-        if not again and not self.apart:
-            return None
-        call = replace(call, owner=None) if again else call
-        return map_tensors((args, kwargs), lambda x: with_setting(x, self.setting, call))
-
-
-@dataclass(frozen=True)
-class Leave:
-    """Forward hook of each part of a converted network.
-
-    Attributes:
-        outer: the setting of the surroundings, where it differs from the module's own.
-        handwritten: whether the module may call autograd functions with a backward of their own.
-    """
-
-    outer: Setting | None = None
-    handwritten: bool = False
-
-    def __call__(self, module: nn.Module, args: tuple, kwargs: dict, output: Any) -> Any:
-        """Reveals the output of the module that owns the call; else gives the outer setting."""
-        first = args[0] if args else None
-        if not isinstance(first, Hidden):
-            carriers = (x for x in tensors_in((args, kwargs)) if isinstance(x, Hidden))
-            first = next(carriers, None)
-            if first is None:
-                return None
-        if self.handwritten:
-            carry_back(tensors_in(output), tensors_in((args, kwargs)), first)
-        if first.call.owner is module:
-            return map_tensors(output, reveal)
-        if self.outer is None:
-            return None
-        outer, call = self.outer, first.call
-        return map_tensors(output, lambda x: with_setting(x, outer, call))
 
 
 class Method:
@@ -151,7 +82,7 @@ class Method:
 
     def inside(self, args: tuple, kwargs: dict) -> Any:
         """Runs the method in the carrier, on volumes from outside."""
-        args, kwargs = enter((args, kwargs), self.setting, self)
+        args, kwargs = enter((args, kwargs), self.setting)
         method = getattr(type(self.module), self.name)
         output = method(self.module, *args, **kwargs)
         if self.handwritten:
@@ -160,17 +91,69 @@ class Method:
         return map_tensors(output, reveal)
 
 
+class Part(Method):
+    """Stands before the forward of a part's class, on the part itself.
+
+    Inside the carrier there is nothing to do but for a part with a setting of its own. Volumes
+    (N, C, D, H, W) that come from outside go into the carrier.
+    """
+
+    def __init__(
+        self,
+        module: nn.Module,
+        setting: Setting,
+        outer: Setting | None = None,
+        handwritten: bool = False,
+    ) -> None:
+        """Binds a part's forward.
+
+        Args:
+            module: the part.
+            setting: how it is lifted.
+            outer: the setting of its surroundings, where it differs.
+            handwritten: whether it may call autograd functions with a backward of their own.
+        """
+        super().__init__(module, "forward", setting, handwritten)
+        self.outer = outer
+        self.simple = outer is None and not handwritten
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Runs the part; nearly every call there is has a carrier and nothing to do."""
+        module = self.module
+        if self.simple and args and isinstance(args[0], Hidden):
+            return type(module).forward(module, *args, **kwargs)
+        found = tensors_in((args, kwargs))
+        carrier = next((x for x in found if isinstance(x, Hidden)), None)
+        if carrier is not None:
+            return self._within(module, carrier, args, kwargs)
+        if 5 not in [x.dim() for x in found] or is_programs_own(module, is_converted):
+            return type(module).forward(module, *args, **kwargs)
+        return self.inside(args, kwargs)
+
+    def _within(self, module: nn.Module, carrier: Hidden, args: tuple, kwargs: dict) -> Any:
+        outer, call = self.outer, carrier.call
+        if outer is not None:
+            args, kwargs = map_tensors(
+                (args, kwargs), lambda x: with_setting(x, self.setting, call)
+            )
+        output = type(module).forward(module, *args, **kwargs)
+        if self.handwritten:
+            carry_back(tensors_in(output), tensors_in((args, kwargs)), carrier)
+        if outer is None:
+            return output
+        return map_tensors(output, lambda x: with_setting(x, outer, call))
+
+
 def is_converted(thing: object) -> bool:
     """Whether something is a converted network, a part of one, or a method of these."""
-    if not isinstance(thing, nn.Module):
-        return isinstance(thing, Method)
-    hooks = vars(thing).get("_forward_pre_hooks", {}).values()
-    return "_thirdaxis" in vars(thing) or any(isinstance(hook, Enter) for hook in hooks)
+    if isinstance(thing, nn.Module):
+        thing = vars(thing).get("forward")
+    return isinstance(thing, Method)
 
 
-def enter(values: Any, setting: Setting, owner: Any) -> Any:
+def enter(values: Any, setting: Setting) -> Any:
     """Takes every (N, C, D, H, W) tensor of the arguments into the carrier, in one new call."""
-    call = Call(log=_log.get(), owner=owner)
+    call = Call(log=_log.get())
 
     def hidden(x: torch.Tensor) -> torch.Tensor:
         if x.dim() != 5:
