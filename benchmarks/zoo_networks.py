@@ -195,12 +195,17 @@ SUITES: dict[str, tuple[Callable[[], list[str]], Callable[[str], Iterator[nn.Mod
 def woken(net: nn.Module) -> nn.Module:
     """Parameters that start near zero, such as layer scales, get values: nothing hides behind them.
 
-    A block whose answer is scaled by 1e-6 could be wrong without being seen.
+    A block whose answer is scaled by 1e-6 could be wrong without being seen, and convolutions that
+    start much smaller than their inputs are many would leave nothing of the picture.
     """
     with torch.no_grad():
         for parameter in net.parameters():
             if parameter.is_floating_point() and parameter.abs().max() < 1e-3:
                 parameter.normal_(std=0.1)
+            if parameter.dim() == 4 and parameter.numel() > 1:
+                gain = parameter.std() * parameter[0].numel() ** 0.5
+                if gain < 0.5:
+                    parameter.div_(gain)
     return net
 
 

@@ -40,11 +40,11 @@ def test_network_exports_for_any_size(tmp_path, lively, name):
     torch.manual_seed(0)
     net = thirdaxis.convert(lively(NETWORKS[name]()), "acs", depth_stride=True)
     path = tmp_path / "net.onnx"
-    try:
-        program = thirdaxis.export(net, torch.randn(2, 3, 8, 64, 64), path)
-    except thirdaxis.ConversionError as error:
-        assert OLD_TORCH and "a newer torch may help" in str(error)
+    if OLD_TORCH and name != "unet":
+        with pytest.raises(thirdaxis.ConversionError, match="a newer torch may help"):
+            thirdaxis.export(net, torch.randn(2, 3, 8, 64, 64))
         return
+    program = thirdaxis.export(net, torch.randn(2, 3, 8, 64, 64), path)
     session = onnxruntime.InferenceSession(path)
     assert session.get_inputs()[0].shape == ["batch", 3, "depth", "height", "width"]
     assert not any("thirdaxis" in str(node.target) for node in program.graph.nodes)

@@ -39,13 +39,11 @@ class Call:
     Attributes:
         depths: slices first seen at each (height, width), so that a later resize can restore them.
         log: spatial convolutions as they run, where somebody asked for it.
-        owner: what took the volume in, the network or a part called by itself, and reveals it.
         thickness: distance between the slices of each volume, (N,) in mm, where the caller gave it.
     """
 
     depths: list[tuple[Pair, int]] = field(default_factory=list)
     log: list[Any] | None = None
-    owner: Any = None
     thickness: torch.Tensor | None = None
 
     def remember(self, plane: Pair, depth: int) -> None:
@@ -127,8 +125,9 @@ class Traced(Hidden):
         with cls.bare():
             out = RULES.get(func, RULES[None])(func, args, kwargs or {})
         first = args[0] if args else None
-        both = isinstance(out, Traced) and isinstance(first, Traced)
-        return first if both and out.stand_in is first.stand_in else out
+        if not isinstance(out, Traced) or not isinstance(first, Traced):
+            return out
+        return first if out.stand_in is first.stand_in else out
 
     @classmethod
     def __torch_dispatch__(  # type: ignore[override]

@@ -2,10 +2,11 @@
 
 import copy
 import inspect
+import weakref
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass, fields, is_dataclass, replace
+from dataclasses import fields, is_dataclass, replace
 from typing import Any
 
 import torch
@@ -15,7 +16,7 @@ from thirdaxis.axes import alike
 from thirdaxis.convert.backward import carry_back
 from thirdaxis.convert.caller import is_programs_own
 from thirdaxis.convert.carrier import Call, Hidden, Setting, hide, hide_volume
-from thirdaxis.errors import InputError
+from thirdaxis.errors import InputError, UsageError
 from thirdaxis.fusion.base import Operator
 
 _log: ContextVar[list[Any] | None] = ContextVar("thirdaxis_log", default=None)
@@ -32,98 +33,45 @@ def logged() -> Iterator[list[Any]]:
         _log.reset(token)
 
 
-@dataclass(frozen=True)
-class Enter:
-    """Forward pre-hook of each part of a converted network.
-
-    Inside the carrier there is nothing to do, except for a part with settings of its own. Volumes
-    (N, C, D, H, W) that come from outside go into the carrier, and this module owns the call.
-
-    Attributes:
-        setting: how the module is lifted.
-        apart: whether its setting differs from that of its surroundings, or the module owns
-            parameters of its operator.
-    """
-
-    setting: Setting
-    apart: bool = False
-
-    def __call__(self, module: nn.Module, args: tuple, kwargs: dict) -> tuple[tuple, dict] | None:
-        """Hides the depth of volumes; gives carriers this part's setting."""
-        first = args[0] if args else None
-        if isinstance(first, Hidden) and not self.apart and first.call.owner is not module:
-            return None  # nearly every call there is
-        found = tensors_in((args, kwargs))
-        carriers = [x for x in found if isinstance(x, Hidden)]
-        if carriers:
-            return self._within(module, carriers[0].call, args, kwargs)
-        if 5 not in [x.dim() for x in found] or is_programs_own(module, is_converted):
-            return None
-        args, kwargs, thickness = without_thickness(type(module).forward, args, kwargs)
-        return enter((args, kwargs), own_setting(module, self.setting), module, thickness)
-
-    def _within(
-        self, module: nn.Module, call: Call, args: tuple, kwargs: dict
-    ) -> tuple[tuple, dict] | None:
-        """A call from inside the carrier, of a part with its own setting or of the owner again."""
-        again = call.owner is module
-        if not again and not self.apart:
-            return None
-        call, setting = (
-            replace(call, owner=None) if again else call,
-            own_setting(module, self.setting),
-        )
-        return map_tensors((args, kwargs), lambda x: with_setting(x, setting, call))
-
-
-@dataclass(frozen=True)
-class Leave:
-    """Forward hook of each part of a converted network.
-
-    Attributes:
-        outer: the setting of the surroundings, where it differs from the module's own.
-        handwritten: whether the module may call autograd functions with a backward of their own.
-    """
-
-    outer: Setting | None = None
-    handwritten: bool = False
-
-    def __call__(self, module: nn.Module, args: tuple, kwargs: dict, output: Any) -> Any:
-        """Reveals the output of the module that owns the call; else gives the outer setting."""
-        first = args[0] if args else None
-        if not isinstance(first, Hidden):
-            carriers = (x for x in tensors_in((args, kwargs)) if isinstance(x, Hidden))
-            first = next(carriers, None)
-            if first is None:
-                return None
-        if self.handwritten:
-            carry_back(tensors_in(output), tensors_in((args, kwargs)), first)
-        if first.call.owner is module:
-            return map_tensors(output, reveal)
-        if self.outer is None:
-            return None
-        outer, call = self.outer, first.call
-        if isinstance(module, nn.Conv2d | nn.ConvTranspose2d) and type(output) is Hidden:
-            output.setting = outer  # it has just been made, and is nobody else's
-            return None
-        return map_tensors(output, lambda x: with_setting(x, outer, call))
-
-
-@dataclass(eq=False)
 class Method:
     """A method of a converted network or part that takes volumes as a call of the module does.
 
-    Attributes:
-        module: the network or part.
-        name: the name that the method has in its class.
-        setting: how the module is lifted.
-        handwritten: whether it may call autograd functions with a backward of their own.
+    It lies in the module's own dictionary, so it refers to the module weakly: a network that nobody
+    holds any more is freed at once, with the memory of a graphics card that it may fill.
     """
 
-    module: nn.Module
-    name: str
-    setting: Setting
-    handwritten: bool = False
+    def __init__(
+        self, module: nn.Module, name: str, setting: Setting, handwritten: bool = False
+    ) -> None:
+        """Binds a method.
+
+        Args:
+            module: the network or part.
+            name: the name that the method has in its class.
+            setting: how the module is lifted.
+            handwritten: whether it may call autograd functions with a backward of their own.
+        """
+        self.of = weakref.ref(module)
+        self.name, self.setting, self.handwritten = name, setting, handwritten
+
+    @property
+    def module(self) -> nn.Module:
+        """The network or part."""
+        module = self.of()
+        if module is None:
+            raise UsageError(
+                f"the network of this {self.name!r} is gone: keep it in a variable, e.g. "
+                f"net3d = thirdaxis.convert(net); net3d.{self.name}(volume)"
+            )
+        return module
+
+    def __getstate__(self) -> dict[str, Any]:
+        """The module itself, for copies and pickles, which know their own copy of it."""
+        return vars(self) | {"of": self.module}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Refers to the module weakly again."""
+        vars(self).update(state, of=weakref.ref(state["of"]))
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Runs the method, in the carrier if volumes come from outside."""
@@ -138,9 +86,9 @@ class Method:
     def inside(self, args: tuple, kwargs: dict) -> Any:
         """Runs the method in the carrier, on volumes from outside."""
         method = getattr(type(self.module), self.name)
-        args, kwargs, thickness = without_thickness(method, args, kwargs)
+        kwargs, thickness = without_thickness(method, kwargs)
         setting = own_setting(self.module, self.setting)
-        args, kwargs = enter((args, kwargs), setting, self, thickness)
+        args, kwargs = enter((args, kwargs), setting, thickness)
         output = method(self.module, *args, **kwargs)
         if self.handwritten:
             given = tensors_in((args, kwargs))
@@ -148,12 +96,67 @@ class Method:
         return map_tensors(output, reveal)
 
 
+class Part(Method):
+    """Stands before the forward of a part's class, on the part itself.
+
+    Inside the carrier there is nothing to do but for a part with a setting of its own. Volumes
+    (N, C, D, H, W) that come from outside go into the carrier.
+    """
+
+    def __init__(
+        self,
+        module: nn.Module,
+        setting: Setting,
+        outer: Setting | None = None,
+        handwritten: bool = False,
+    ) -> None:
+        """Binds a part's forward.
+
+        Args:
+            module: the part.
+            setting: how it is lifted.
+            outer: the setting of its surroundings, where it differs, or where the part owns
+                parameters of its operator.
+            handwritten: whether it may call autograd functions with a backward of their own.
+        """
+        super().__init__(module, "forward", setting, handwritten)
+        self.outer = outer
+        self.simple = outer is None and not handwritten
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Runs the part; nearly every call there is has a carrier and nothing to do."""
+        module = self.module
+        if self.simple and args and isinstance(args[0], Hidden):
+            return type(module).forward(module, *args, **kwargs)
+        found = tensors_in((args, kwargs))
+        carrier = next((x for x in found if isinstance(x, Hidden)), None)
+        if carrier is not None:
+            return self._within(module, carrier, args, kwargs)
+        if 5 not in [x.dim() for x in found] or is_programs_own(module, is_converted):
+            return type(module).forward(module, *args, **kwargs)
+        return self.inside(args, kwargs)
+
+    def _within(self, module: nn.Module, carrier: Hidden, args: tuple, kwargs: dict) -> Any:
+        outer, call = self.outer, carrier.call
+        if outer is not None:
+            setting = own_setting(module, self.setting)
+            args, kwargs = map_tensors((args, kwargs), lambda x: with_setting(x, setting, call))
+        output = type(module).forward(module, *args, **kwargs)
+        if self.handwritten:
+            carry_back(tensors_in(output), tensors_in((args, kwargs)), carrier)
+        if outer is None:
+            return output
+        if isinstance(module, nn.Conv2d | nn.ConvTranspose2d) and type(output) is Hidden:
+            output.setting = outer  # it has just been made, and is nobody else's
+            return output
+        return map_tensors(output, lambda x: with_setting(x, outer, call))
+
+
 def is_converted(thing: object) -> bool:
     """Whether something is a converted network, a part of one, or a method of these."""
-    if not isinstance(thing, nn.Module):
-        return isinstance(thing, Method)
-    hooks = vars(thing).get("_forward_pre_hooks", {}).values()
-    return "_thirdaxis" in vars(thing) or any(isinstance(hook, Enter) for hook in hooks)
+    if isinstance(thing, nn.Module):
+        thing = vars(thing).get("forward")
+    return isinstance(thing, Method)
 
 
 def own_setting(module: nn.Module, setting: Setting) -> Setting:
@@ -162,23 +165,21 @@ def own_setting(module: nn.Module, setting: Setting) -> Setting:
     return replace(setting, operator=operator) if isinstance(operator, Operator) else setting
 
 
-def without_thickness(
-    function: Callable, args: tuple, kwargs: dict
-) -> tuple[tuple, dict, torch.Tensor | None]:
+def without_thickness(function: Callable, kwargs: dict) -> tuple[dict, torch.Tensor | None]:
     """Takes the thickness of slices off a call of a function that has no such argument itself."""
     if "thickness" not in kwargs or "thickness" in inspect.signature(function).parameters:
-        return args, kwargs, None
+        return kwargs, None
     kwargs = dict(kwargs)
-    return args, kwargs, kwargs.pop("thickness")
+    return kwargs, kwargs.pop("thickness")
 
 
-def enter(values: Any, setting: Setting, owner: Any, thickness: torch.Tensor | None = None) -> Any:
+def enter(values: Any, setting: Setting, thickness: torch.Tensor | None = None) -> Any:
     """Takes every (N, C, D, H, W) tensor of the arguments into the carrier, in one new call.
 
     Raises:
         InputError: a thickness that is not one number for each volume.
     """
-    call = Call(log=_log.get(), owner=owner, thickness=thickness)
+    call = Call(log=_log.get(), thickness=thickness)
 
     def hidden(x: torch.Tensor) -> torch.Tensor:
         if x.dim() != 5:

@@ -97,14 +97,21 @@ class OnPictures:
                 f"{type(module).__name__} cannot be compiled with the hooks that it had before its "
                 "conversion: remove them, or register them on a part"
             )
-        return map_tensors(self.hook(module, *enter(values, self.setting, self)), reveal)
+        if any(isinstance(x, Hidden) for x in tensors_in(values)):
+            return self.hook(module, *values)
+        return map_tensors(self.hook(module, *enter(values, self.setting)), reveal)
+
+
+def show_pictures(module: nn.Module, setting: Setting) -> None:
+    """Lets the hooks of a network or part see pictures; torch's own, on weights, stay."""
+    for hooks in (module._forward_pre_hooks, module._forward_hooks):
+        for key, hook in hooks.items():
+            if not type(hook).__module__.startswith("torch."):
+                hooks[key] = OnPictures(hook, setting)
 
 
 def take_over(net: nn.Module, setting: Setting) -> None:
-    """Puts a network behind its `Forward`, and its own hooks where they see pictures."""
-    for hooks in (net._forward_pre_hooks, net._forward_hooks):
-        for key, hook in hooks.items():
-            hooks[key] = OnPictures(hook, setting)
+    """Puts a network behind its `Forward`."""
     vars(net)["forward"] = Forward(net, "forward", setting, calls_handwritten(net))
     vars(net)["_replicate_for_data_parallel"] = _refuse_data_parallel
 

@@ -10,8 +10,8 @@ from torch import nn
 
 from thirdaxis.convert.carrier import Setting
 from thirdaxis.convert.copies import copied, keep_in_copies
-from thirdaxis.convert.entry import Enter, Leave, Method
-from thirdaxis.convert.forward import take_over
+from thirdaxis.convert.entry import Method, Part
+from thirdaxis.convert.forward import show_pictures, take_over
 from thirdaxis.convert.planting import fixed_depth, plant, slices_met, without_operators
 from thirdaxis.convert.reading import calls_handwritten
 
@@ -92,20 +92,18 @@ def lift(
     net._thirdaxis = Conversion(settings[""], parts, stems or {}, count, slices)  # type: ignore[assignment]
     modules = list(net.named_modules())
     owners = plant(net, settings, slices)
-    for name, module in modules[1:]:
-        setting, outer = settings[name], settings[name.rpartition(".")[0]]
-        apart = setting != outer or name in owners
-        same = type(module) in SAME_ON_VOLUMES or not _is_called(module)
-        if same and not apart:
-            continue
-        leave = Leave(outer if apart else None, calls_handwritten(module))
-        module.register_forward_pre_hook(Enter(setting, apart), with_kwargs=True, prepend=True)
-        module.register_forward_hook(leave, with_kwargs=True)
     for name, module in modules:
+        setting, outer = settings[name], settings[name.rpartition(".")[0]]
+        apart = outer if setting != outer or name in owners else None
+        same = type(module) in SAME_ON_VOLUMES or not _is_called(module)
+        show_pictures(module, setting)
+        if not same or apart:
+            part = Part(module, setting, apart, calls_handwritten(module))
+            vars(module)["forward"] = part
         if isinstance(module, torch.fx.GraphModule):
             keep_in_copies(module)
         for method in _public_methods(type(module)) - vars(module).keys():
-            vars(module)[method] = Method(module, method, settings[name])
+            vars(module)[method] = Method(module, method, setting)
     take_over(net, settings[""])
     return net
 
