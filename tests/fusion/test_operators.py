@@ -379,7 +379,14 @@ TURNED = thirdaxis.ACS(planes=("sagittal", "coronal", "axial"))
 
 
 @pytest.mark.parametrize(
-    "wrong,name", [(TURNED, "acs"), (UndividedI3D(), "i3d"), (LateSlices(), "slicewise")]
+    "wrong,name",
+    [
+        (TURNED, "acs"),
+        (UndividedI3D(), "i3d"),
+        (LateSlices(), "slicewise"),
+        (thirdaxis.ACS(), "mean_acs"),
+        (thirdaxis.ACS(), "soft_acs"),
+    ],
 )
 def test_a_wrong_operator_is_caught(wrong, name):
     conv = nn.Conv2d(3, 6, 3, padding=1)
