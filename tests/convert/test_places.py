@@ -37,6 +37,7 @@ def test_a3d_in_the_dense_layers_costs_what_the_paper_counts(dense, depth, param
     assert not hasattr(deep.features.conv0, "fusion")
     assert not hasattr(deep.features.transition1.conv, "fusion")
     found = thirdaxis.report(deep)
+    assert found.lifted == CONVOLUTIONS and len(found.executed) == CONVOLUTIONS + 1
     assert found.shape[2] == depth and found.own_parameters == parameters
     assert f"operators' own: {parameters:,}" in str(found)
     with torch.no_grad():
@@ -125,6 +126,13 @@ def test_the_3x3_convolutions_alone():
         if isinstance(module, nn.Conv2d):
             deep = net.get_submodule(name).kernel_size == (3, 3)
             assert module.weight.dim() == (5 if deep else 4), name
+
+
+def test_a_proof_with_1x1_convolutions_that_look_along_depth():
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Conv2d(3, 16, 3), nn.ReLU(), nn.Conv2d(16, 8, 1)).eval()
+    proof = prove(net, torch.randn(2, 3, 12, 12), thirdaxis.P3D(pointwise=True))
+    assert proof.passed and proof.lifted == 2, proof.failure
 
 
 def test_an_unknown_place_is_refused(dense):

@@ -144,10 +144,13 @@ def chosen(weight, geometry: Geometry, fusion, in_volume, by_slice, by_fusion):
 def log_spatial(
     x: Hidden, weight: torch.Tensor, geometry: Geometry, positions: tuple[int, ...]
 ) -> None:
-    """Notes a spatial convolution, of a kernel at so many positions, where somebody asked."""
-    if x.call.log is None or geometry.pointwise:
-        return
+    """Notes a spatial convolution, of a kernel at so many positions, where somebody asked.
+
+    A 1 x 1 kernel is one only where its operator looks along depth.
+    """
     fusion = x.setting.acting
+    if x.call.log is None or (geometry.pointwise and not fusion.reaches(geometry)):
+        return
     status = fate(weight.dim(), geometry, fusion)
     cost = fusion.cost(weight) if status == LIFTED and weight.dim() == 4 else weight.numel()
     macs = cost * x.shape[1] * math.prod(positions)
