@@ -63,10 +63,16 @@ def test_network_exports_for_any_size(tmp_path, lively, name):
 
 @pytest.mark.parametrize("fusion", FUSIONS)
 @pytest.mark.parametrize("depth_stride", [True, False])
-def test_operators_export(lively, fusion, depth_stride):
-    net = thirdaxis.convert(lively(UNet(3, 2)), fusion, depth_stride=depth_stride)
-    program = thirdaxis.export(net, torch.randn(1, 3, 4, 16, 16))
-    volume = torch.randn(2, 3, 7, 40, 24)
+def test_operators_export(lively, fusion, depth_stride, operator):
+    net = thirdaxis.convert(lively(UNet(3, 2)), operator(fusion, 4), depth_stride=depth_stride)
+    if fusion == "alignshift":
+        with pytest.raises(thirdaxis.UsageError, match="asks for the thickness of slices"):
+            thirdaxis.export(net, torch.randn(1, 3, 4, 16, 16))
+        return
+    fixed = fusion == "a3d"
+    axes = ("batch", "height", "width") if fixed else ("batch", "depth", "height", "width")
+    program = thirdaxis.export(net, torch.randn(1, 3, 4, 16, 16), dynamic=axes)
+    volume = torch.randn(2, 3, 4 if fixed else 7, 40, 24)
     with torch.no_grad():
         torch.testing.assert_close(program.module()(volume), net(volume))
 

@@ -70,6 +70,12 @@ def _check_arguments(
 ) -> None:
     if not isinstance(net, nn.Module) or not any(map(is_converted, net.modules())):
         raise UsageError("export takes a network that thirdaxis.convert returned")
+    done = [vars(module)["_thirdaxis"] for module in net.modules() if "_thirdaxis" in vars(module)]
+    if any(conversion.needs_thickness for conversion in done):
+        raise UsageError(
+            "export takes volumes alone, and an operator of the network asks for the thickness of "
+            "slices: torch.export.export(net, (volume,), {'thickness': ...}, strict=False) takes it"
+        )
     if not isinstance(example, Tensor) or example.dim() != 5:
         came = tuple(example.shape) if isinstance(example, Tensor) else type(example).__name__
         raise UsageError(f"export takes an example (N, C, D, H, W), got {came}")
