@@ -104,7 +104,7 @@ def test_python_blocks_run(page: Path, tmp_path: Path, monkeypatch: pytest.Monke
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_command_lines_are_accepted(page: Path) -> None:
-    targets = set(re.findall(r"^([a-z]+):", (REPOSITORY / "Makefile").read_text("utf-8"), re.M))
+    targets = set(re.findall(r"^([a-z-]+):", (REPOSITORY / "Makefile").read_text("utf-8"), re.M))
     for block in blocks(page.read_text("utf-8"), "bash", "sh", "console"):
         for words in commands(block.text):
             where = f"{page.name}:{block.line}: {shlex.join(words)}"
