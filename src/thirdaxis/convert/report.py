@@ -76,7 +76,7 @@ class Report:
         lines.append(f"convolutions: {self.lifted} of {len(self.executed)} spatial ones lifted")
         lines += unlifted(self.executed)
         lines.append(f"MACs:         {self.macs / 1e9:.2f} G for {volume}")
-        lines.append(f"in 3D:        {self.lifted_share:.1%} of the MACs are lifted convolutions'")
+        lines.append(f"in 3D:        {self.lifted_share:.1%} of the MACs are lifted convolutions")
         return "\n".join(lines)
 
 
