@@ -11,6 +11,19 @@ from thirdaxis.convert.carrier import Hidden
 from thirdaxis.errors import InputError
 
 
+def refuse_compiler(part: nn.Module) -> None:
+    """Keeps ``torch.compile`` from reading the code around a part or method of a network.
+
+    Raises:
+        InputError: it does, which means that the part was compiled by itself.
+    """
+    if torch.compiler.is_dynamo_compiling():
+        raise InputError(
+            f"{type(part).__name__} is part of a converted network and cannot be compiled by "
+            "itself: convert that part of the 2D network, and compile the result"
+        )
+
+
 def is_programs_own(part: nn.Module, converted: Callable[[object], bool]) -> bool:
     """Whether five dimensions that reach a part are the 2D program's own affair.
 
@@ -26,11 +39,6 @@ def is_programs_own(part: nn.Module, converted: Callable[[object], bool]) -> boo
         InputError: the caller is 2D code outside the carrier: a private method that was called
             directly, or a graph traced from a converted network.
     """
-    if torch.compiler.is_dynamo_compiling():
-        raise InputError(
-            f"{type(part).__name__} is part of a converted network and cannot be compiled by "
-            "itself: convert that part of the 2D network, and compile the result"
-        )
     caller: nn.Module | None = None
     name = ""
     frame: FrameType | None = sys._getframe(1)

@@ -14,7 +14,7 @@ from torch import nn
 
 from thirdaxis.axes import alike
 from thirdaxis.convert.backward import carry_back
-from thirdaxis.convert.caller import is_programs_own
+from thirdaxis.convert.caller import is_programs_own, refuse_compiler
 from thirdaxis.convert.carrier import Call, Hidden, Setting, hide, hide_volume
 from thirdaxis.errors import InputError, UsageError
 from thirdaxis.fusion.base import Operator
@@ -78,6 +78,7 @@ class Method:
         method = getattr(type(self.module), self.name)
         if args and isinstance(args[0], Hidden):
             return method(self.module, *args, **kwargs)
+        refuse_compiler(self.module)
         ranks = [0 if isinstance(x, Hidden) else x.dim() for x in tensors_in((args, kwargs))]
         if 5 not in ranks or 0 in ranks or is_programs_own(self.module, is_converted):
             return method(self.module, *args, **kwargs)
@@ -128,6 +129,7 @@ class Part(Method):
         module = self.module
         if self.simple and args and isinstance(args[0], Hidden):
             return type(module).forward(module, *args, **kwargs)
+        refuse_compiler(module)
         found = tensors_in((args, kwargs))
         carrier = next((x for x in found if isinstance(x, Hidden)), None)
         if carrier is not None:
