@@ -192,3 +192,24 @@ def test_gradients_of_a_part_equal_those_of_its_slices(volume):
     torch.testing.assert_close(
         lifted.conv1.weight.grad, net.conv1.weight.grad, rtol=1e-3, atol=1e-2
     )
+
+
+class Trained(nn.Module):
+    """As of a training loop: the step calls the network and sees what comes out of it."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(3, 2, 3, padding=1)
+
+    def forward(self, x):
+        return self.conv(x)
+
+    def training_step(self, batch):
+        self.seen = self(batch).shape
+        return self(batch).amax()
+
+
+def test_steps_of_a_training_loop_see_volumes(volume):
+    net = thirdaxis.convert(Trained())
+    assert net.training_step(volume) == net(volume).amax()
+    assert net.seen == (volume.shape[0], 2, *volume.shape[2:])

@@ -113,7 +113,10 @@ def _is_called(module: nn.Module) -> bool:
 
 
 def _public_methods(kind: type[nn.Module]) -> set[str]:
-    """Methods of a network's own classes that a user may call with a volume."""
+    """Methods of a network's own classes that a user may call with a volume.
+
+    Not the steps and hooks of a training loop, whose losses are to see volumes.
+    """
     known = set(dir(nn.Module))
     return {
         name
@@ -122,7 +125,8 @@ def _public_methods(kind: type[nn.Module]) -> set[str]:
         and not owner.__module__.startswith("torch.")
         for name, value in vars(owner).items()
         if isinstance(value, FunctionType) and not isgeneratorfunction(value)
-        if not name.startswith(("_", "load"))
+        if not name.startswith(("_", "load", "configure_", "on_"))
+        and not name.endswith("_step")
         and name not in known
         and callable(getattr(kind, name))
     }
