@@ -46,7 +46,8 @@ def test_network_exports_for_any_size(tmp_path, lively, name):
         return
     program = thirdaxis.export(net, torch.randn(2, 3, 8, 64, 64), path)
     session = onnxruntime.InferenceSession(path)
-    assert session.get_inputs()[0].shape == ["batch", 3, "depth", "height", "width"]
+    shape = session.get_inputs()[0].shape
+    assert OLD_TORCH or shape == ["batch", 3, "depth", "height", "width"]
     assert not any("thirdaxis" in str(node.target) for node in program.graph.nodes)
     for size in UNSEEN:
         volume = torch.randn(size)
