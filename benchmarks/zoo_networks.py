@@ -204,7 +204,7 @@ def woken(net: nn.Module) -> nn.Module:
                 parameter.normal_(std=0.1)
             if parameter.dim() == 4 and parameter.numel() > 1:
                 gain = parameter.std() * parameter[0].numel() ** 0.5
-                if gain < 0.5:
+                if 0 < gain < 0.5:
                     parameter.div_(gain)
     return net
 

@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from torch import nn
 
 import thirdaxis
-from thirdaxis.convert.carrier import RULES, hide_volume_like
+from thirdaxis.convert.carrier import LAYERS, RULES, hide_volume_like
 from thirdaxis.convert.rules_pool import unfolded
 
 pytestmark = pytest.mark.usefixtures("repeatable")
@@ -199,14 +199,18 @@ def test_check_counts_and_judges():
     assert silent.passed and not silent.conclusive and "hardly reacts" in str(silent)
 
 
-def test_check_catches_a_wrong_rule(monkeypatch):
-    def upside_down(func, args, kwargs):
-        x = args[0]
+@pytest.mark.parametrize(
+    "planted", [{"table": RULES, "key": F.threshold}, {"table": LAYERS, "key": nn.Hardswish}]
+)
+def test_check_catches_a_wrong_rule(monkeypatch, planted):
+    def upside_down(*given):
+        x = given[1][0] if planted["table"] is RULES else given[1]
         return hide_volume_like(unfolded(x.movedim(0, 2).flatten(1, 2).flip(-1), x), x)
 
-    net = nn.Sequential(nn.Conv2d(1, 4, 3, padding=1), nn.Hardswish(), nn.Conv2d(4, 1, 3))
+    acts = nn.Threshold(0.0, 0.0), nn.Hardswish()
+    net = nn.Sequential(nn.Conv2d(1, 4, 3, padding=1), *acts, nn.Conv2d(4, 1, 3))
     assert thirdaxis.check(net, torch.randn(2, 1, 9, 9)).passed
-    monkeypatch.setitem(RULES, F.hardswish, upside_down)
+    monkeypatch.setitem(planted["table"], planted["key"], upside_down)
     assert not thirdaxis.check(net, torch.randn(2, 1, 9, 9)).passed
     with pytest.raises(thirdaxis.ConversionError, match="self-check failed"):
         thirdaxis.convert(net, "acs", example=torch.randn(2, 1, 9, 9))

@@ -26,6 +26,7 @@ from thirdaxis.fusion.base import Fusion, Operator
 
 Rule = Callable[[Any, tuple, dict], Any]
 RULES: dict[Any, Rule] = {}
+LAYERS: dict[type, Callable[[Any, Any], Any]] = {}
 
 
 class ConversionError(ThirdaxisError, RuntimeError):
@@ -204,17 +205,18 @@ def hide(inner: torch.Tensor, setting: Setting, call: Call) -> Hidden:
 
 def hide_volume(volume: torch.Tensor, setting: Setting, call: Call) -> Hidden:
     """Takes (N, C, D, H, W) into the carrier."""
-    return hide(volume.permute(2, 0, 1, 3, 4), setting, call)
+    view = volume.permute(2, 0, 1, 3, 4)
+    return become(view, setting, call) if type(view) is torch.Tensor else hide(view, setting, call)
 
 
-def become(fresh: Any, source: Hidden) -> Hidden:
-    """Makes a tensor that a rule has just computed the carrier itself, not a view behind one.
+def become(fresh: Any, setting: Setting, call: Call) -> Hidden:
+    """Makes a tensor that nobody else holds the carrier itself, not a view behind one.
 
     An in-place operation on a view costs autograd copies of the whole gradient, and a 2D program
     does not know that it has one.
     """
     fresh.__class__ = Hidden
-    fresh.setting, fresh.call = source.setting, source.call
+    fresh.setting, fresh.call = setting, call
     return fresh
 
 
@@ -223,7 +225,7 @@ def hide_volume_like(volume: torch.Tensor, source: Hidden) -> Hidden:
     if not is_fresh(volume):
         return hide_volume(volume, source.setting, source.call)
     to_depth_first(volume)
-    return become(volume, source)
+    return become(volume, source.setting, source.call)
 
 
 def hide_like(result: Any, source: Hidden) -> Any:
@@ -231,8 +233,8 @@ def hide_like(result: Any, source: Hidden) -> Any:
     if isinstance(result, Hidden):
         return result
     if isinstance(result, torch.Tensor):
-        fresh = is_fresh(result)
-        return become(result, source) if fresh else hide(result, source.setting, source.call)
+        take_in = become if is_fresh(result) else hide
+        return take_in(result, source.setting, source.call)
     if isinstance(result, tuple | list):
         parts = [hide_like(part, source) for part in result]
         return type(result)(*parts) if hasattr(result, "_fields") else type(result)(parts)
@@ -261,6 +263,20 @@ def first_hidden(args: tuple, kwargs: dict) -> Hidden:
         if isinstance(value, Hidden):
             return value
     return next(hidden_in((args, kwargs)))
+
+
+def layer(*kinds: type) -> Callable[[Callable], Callable]:
+    """Enters a short cut for the layers of these classes: the layer and its carrier, to the rule.
+
+    Between large activations all Python is read from memory anew; a short cut spares the layer's
+    own code and two dispatches. It returns ``NotImplemented`` for what it leaves to them.
+    """
+
+    def enter(handler: Callable) -> Callable:
+        LAYERS.update(dict.fromkeys(kinds, handler))
+        return handler
+
+    return enter
 
 
 def rule(*functions: Any) -> Callable[[Rule], Rule]:

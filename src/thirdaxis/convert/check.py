@@ -182,12 +182,15 @@ def calibrated(net: nn.Module, pictures: torch.Tensor) -> tuple[nn.Module, torch
     own = next((p.dtype for p in net.parameters() if p.is_floating_point()), pictures.dtype)
     for dtype in (torch.float64, own):
         flat, cast = copied(net).to(dtype).eval(), pictures.to(dtype)
-        for norm in flat.modules():
-            if isinstance(norm, BatchNorm):
-                norm.train()
-                norm.momentum = 1.0
+        norms = [module for module in flat.modules() if isinstance(module, BatchNorm)]
+        hooks = [norm.register_forward_hook(_keep_statistics) for norm in norms]
+        for norm in norms:
+            norm.train()
+            norm.momentum = 1.0
         try:
             flat(cast)
+            for hook in hooks:
+                hook.remove()
             return flat.eval(), cast
         except (RuntimeError, ValueError, AssertionError) as error:
             reason = error
@@ -195,6 +198,16 @@ def calibrated(net: nn.Module, pictures: torch.Tensor) -> tuple[nn.Module, torch
         f"check: the 2D network itself cannot take pictures {tuple(pictures.shape)}: "
         f"{(str(reason).strip() or type(reason).__name__).splitlines()[0]}"
     ) from reason
+
+
+def _keep_statistics(norm: Any, inputs: tuple[torch.Tensor], output: torch.Tensor) -> None:
+    """The variance by which a batch was divided, where the norm keeps an estimate of another.
+
+    Deep networks with few positions left drift far from what they were calibrated on otherwise.
+    """
+    count = inputs[0].numel() // inputs[0].shape[1]
+    if norm.running_var is not None:
+        norm.running_var *= (count - 1) / count
 
 
 def _compare(

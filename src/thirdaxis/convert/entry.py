@@ -15,7 +15,7 @@ from torch import nn
 from thirdaxis.axes import alike
 from thirdaxis.convert.backward import carry_back
 from thirdaxis.convert.caller import is_programs_own, refuse_compiler
-from thirdaxis.convert.carrier import Call, Hidden, Setting, hide, hide_volume
+from thirdaxis.convert.carrier import LAYERS, Call, Hidden, Setting, hide, hide_volume
 from thirdaxis.errors import InputError, UsageError
 from thirdaxis.fusion.base import Operator
 
@@ -123,11 +123,18 @@ class Part(Method):
         super().__init__(module, "forward", setting, handwritten)
         self.outer = outer
         self.simple = outer is None and not handwritten
+        self.straight = LAYERS.get(type(module))
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Runs the part; nearly every call there is has a carrier and nothing to do."""
-        module = self.module
+        module = self.of()
+        module = self.module if module is None else module
         if self.simple and args and isinstance(args[0], Hidden):
+            if self.straight is not None and type(args[0]) is Hidden and len(args) == 1:
+                with Hidden.bare():
+                    output = self.straight(module, args[0])
+                if output is not NotImplemented:
+                    return output
             return type(module).forward(module, *args, **kwargs)
         refuse_compiler(module)
         found = tensors_in((args, kwargs))

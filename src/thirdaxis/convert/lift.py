@@ -1,4 +1,4 @@
-"""Lifting a network once every module's setting is known: kernels stored, hooks hung."""
+"""Lifting a network once every module's setting is known: kernels stored, parts taken over."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -16,10 +16,7 @@ from thirdaxis.convert.planting import fixed_depth, plant, slices_met, without_o
 from thirdaxis.convert.reading import calls_handwritten
 
 # Modules that mean the same on a volume and on a picture, which are never entered by themselves.
-SAME_ON_VOLUMES = (
-    *(nn.Identity, nn.Linear, nn.Dropout, nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.PReLU, nn.ELU),
-    *(nn.GELU, nn.SiLU, nn.Mish, nn.Sigmoid, nn.Hardsigmoid, nn.Tanh, nn.Hardtanh, nn.Hardswish),
-)
+SAME_ON_VOLUMES = (nn.Identity, nn.Linear, nn.Dropout, nn.PReLU)
 
 
 @dataclass(frozen=True)

@@ -7,9 +7,10 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
+from torch import nn
 
 from thirdaxis.axes import HEIGHT, Geometry, Pair, known, pair, shared_stride
-from thirdaxis.convert.carrier import Hidden, hide_volume_like, rule, volume_of
+from thirdaxis.convert.carrier import Hidden, hide_volume_like, layer, rule, volume_of
 from thirdaxis.convert.slices import slice_by_slice, where
 from thirdaxis.errors import InputError
 from thirdaxis.fusion.base import Fusion, Operator
@@ -62,7 +63,8 @@ def arguments(args: tuple, kwargs: dict, names: str) -> dict[str, Any]:
 
 def remember_depth(x: Hidden) -> None:
     """Notes how many slices there are at this height and width."""
-    x.call.remember((x.shape[-2], x.shape[-1]), x.shape[0])
+    depth, *_, height, width = x.shape
+    x.call.remember((height, width), depth)
 
 
 def restored_depth(x: Hidden, plane: Pair, grown: int) -> int:
@@ -94,6 +96,15 @@ def conv2d(func, args, kwargs):
     if not isinstance(x, Hidden) or x.dim() != 5 or isinstance(weight, Hidden):
         return slice_by_slice(func, args, kwargs)
     return _conv2d(*args, **kwargs)
+
+
+@layer(nn.Conv2d)
+def conv2d_layer(conv, x):
+    """A convolution that pads zeros."""
+    if conv.padding_mode != "zeros" or x.dim() != 5:
+        return NotImplemented
+    given = conv.stride, conv.padding, conv.dilation, conv.groups
+    return _conv2d(x, conv.weight, conv.bias, *given)
 
 
 def _conv2d(input, weight, bias=None, stride=1, padding=0, dilation=1, groups=1):

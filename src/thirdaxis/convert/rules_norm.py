@@ -4,8 +4,16 @@ import math
 
 import torch
 import torch.nn.functional as F
+from torch import nn
 
-from thirdaxis.convert.carrier import Hidden, hide_like, hide_volume_like, rule, volume_of
+from thirdaxis.convert.carrier import (
+    Hidden,
+    hide_like,
+    hide_volume_like,
+    layer,
+    rule,
+    volume_of,
+)
 from thirdaxis.convert.slices import slice_by_slice
 from thirdaxis.errors import InputError
 
@@ -23,6 +31,16 @@ def on_volume(func, args, kwargs):
     except ValueError as error:
         raise InputError(f"{error!s}; give a larger volume or a larger batch") from error
     return hide_volume_like(out, x)
+
+
+@layer(nn.BatchNorm2d)
+def batch_norm_layer(norm, x):
+    """A batch norm with the statistics that it has."""
+    if norm.training or norm.running_mean is None or x.dim() != 5:
+        return NotImplemented
+    known = norm.weight, norm.bias, norm.running_mean, norm.running_var
+    asked = False, 0.0, norm.eps, torch.backends.cudnn.enabled
+    return hide_volume_like(soundly(torch.batch_norm, volume_of(x), *known, *asked), x)
 
 
 @rule(F.group_norm, torch.group_norm, F.instance_norm, torch.instance_norm)
@@ -46,7 +64,9 @@ def soundly(func, x: torch.Tensor, *args, **kwargs) -> torch.Tensor:
     backward of batch norm (seen in 2.8 and 2.15; instance norm is built on it) is silently wrong
     for such an input or gradient. They are copied in plain order first.
     """
-    if type(x) is not torch.Tensor or torch.compiler.is_compiling() or 1 not in x.shape:
+    if type(x) is not torch.Tensor or not torch.is_grad_enabled() or 1 not in x.shape:
+        return func(x, *args, **kwargs)
+    if torch.compiler.is_compiling():
         return func(x, *args, **kwargs)
     out = func(in_order(x), *args, **kwargs)
     if out.requires_grad:

@@ -5,8 +5,18 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
+from torch import nn
 
-from thirdaxis.convert.carrier import RULES, Hidden, first_hidden, hidden_in, hide, hide_like, rule
+from thirdaxis.convert.carrier import (
+    RULES,
+    Hidden,
+    first_hidden,
+    hidden_in,
+    hide,
+    hide_like,
+    layer,
+    rule,
+)
 from thirdaxis.convert.slices import failure, slice_by_slice
 
 UNARY = """
@@ -62,6 +72,13 @@ def unchanged(func, args, kwargs):
     return hide_like(func(*args, **kwargs), first_hidden(args, kwargs))
 
 
+@layer(nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.ELU, nn.GELU, nn.SiLU, nn.Mish)
+@layer(nn.Sigmoid, nn.Hardsigmoid, nn.Tanh, nn.Hardtanh, nn.Hardswish)
+def activation(module, x):
+    """An activation, which does not notice that there is one axis more."""
+    return hide_like(type(module).forward(module, x), x)
+
+
 @rule(*named(HANDED_THROUGH), torch.autograd.backward, torch.autograd.grad)
 def handed_through(func, args, kwargs):
     """Questions to a tensor whose answer has no dimensions."""
@@ -84,6 +101,8 @@ def broadcast(func, args, kwargs):
 
 def aligned(values: tuple) -> tuple:
     """Gives every carrier as many visible dimensions as the operand that has most."""
+    if {type(value) for value in values} == {Hidden} and len({v.dim() for v in values}) == 1:
+        return values
     ranks = [v.dim() - isinstance(v, Hidden) for v in values if isinstance(v, torch.Tensor)]
     rank = max(ranks)
     if min(ranks) == rank:
