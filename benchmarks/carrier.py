@@ -3,11 +3,11 @@
 The hand-written twin calls the same fusion operators from ordinary modules on (N, C, D, H, W), and
 `BatchNorm3d`, `MaxPool3d` and `AdaptiveAvgPool3d` around them, in place where torchvision is. Both
 must give the same numbers, forward and backward, before anything is timed. Times are taken in
-turns within one process; peaks are integrated from every allocation that torch reports. What the
-carrier adds to a pass does not depend on the volume's size, so it is also timed where next to
-nothing is computed, in passes too short for other work on the machine to disturb them all.
+turns within one process, and compared turn by turn; peaks are integrated from every allocation
+that torch reports. What the carrier adds is also timed where next to nothing is computed: there its
+own code and data stay in the processor's caches, which large activations drive them out of.
 
-    python benchmarks/carrier.py --repeats 30 --threads 2
+    python benchmarks/carrier.py --repeats 60 --threads 2
 """
 
 import argparse
@@ -166,16 +166,19 @@ def rows(fusion: Fusion, repeats: int) -> list[str]:
     for kind in (inference, training):
         steps = [kind(net, x) for net in nets]
         hand, lifted = times(steps, repeats)
-        short = [min(taken) for taken in times([kind(net, small) for net in nets], 8 * repeats)]
-        added = short[1] - short[0]
+        each = sorted(b - a for a, b in zip(hand, lifted, strict=True))
+        usual, added = statistics.median(hand), statistics.median(each)
+        quarters = [each[len(each) // 4] / usual, each[3 * len(each) // 4] / usual]
+        least = min(lifted) / min(hand)
+        short = [min(taken) for taken in times([kind(net, small) for net in nets], 4 * repeats)]
         peaks = [peak(step) / 2**20 for step in steps]
-        median = statistics.median(lifted) / statistics.median(hand)
-        numbers = (
-            f"{min(hand):.0f} | {min(lifted):.0f} | {min(lifted) / min(hand):.3f} | {median:.3f}"
-        )
-        share = f"{added:.2f} | {added / min(hand):.1%}"
+        numbers = f"{usual:.0f} | {added:.1f} | {added / usual:+.1%}"
+        spread = f"{quarters[0]:+.1%} to {quarters[1]:+.1%} | {least - 1:+.1%}"
         memory = f"{peaks[0]:.1f} | {peaks[1]:.1f} | {peaks[1] / peaks[0]:.3f}"
-        found.append(f"| {fusion.name} | {kind.__name__} | {numbers} | {share} | {memory} |")
+        warm = f"{short[1] - short[0]:.2f}"
+        found.append(
+            f"| {fusion.name} | {kind.__name__} | {numbers} | {spread} | {warm} | {memory} |"
+        )
     return found
 
 
@@ -199,7 +202,7 @@ def conversion(fusion: Fusion) -> str:
 def main() -> None:
     """Measures and writes the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--repeats", type=int, default=30)
+    parser.add_argument("--repeats", type=int, default=60)
     parser.add_argument("--threads", type=int, default=2)
     told = parser.parse_args()
     torch.set_num_threads(told.threads)
@@ -217,13 +220,13 @@ def main() -> None:
         f"and {os.getloadavg()[0]:.1f} at the end (1 minute's mean).",
         "",
         f"ResNet-50 at {' x '.join(map(str, SIZE))}: `convert` against 3D modules written by hand, "
-        f"equal outputs and gradients. Times in ms, minima of {told.repeats} in turns, and the "
-        "ratio of medians; the carrier's own share is the difference of the minima at "
-        f"{' x '.join(map(str, SMALL))} over the time by hand; peaks in MiB beyond what was alive "
-        "before.",
+        f"equal outputs and gradients. Times in ms of {told.repeats} turns: the median by hand, "
+        "the median of what each turn took more when converted, its quartiles, the ratio of the "
+        f"minima; *warm* is what is added at {' x '.join(map(str, SMALL))}, where caches hold all; "
+        "peaks in MiB beyond what was alive before.",
         "",
-        "| fusion | pass | by hand | converted | ratio | ratio of medians | added by the carrier | "
-        "share | peak by hand | peak converted | ratio |",
+        "| fusion | pass | by hand | added | share | quartiles | of the minima | warm | "
+        "peak by hand | peak converted | ratio |",
         "|---|---|---|---|---|---|---|---|---|---|---|",
         *table,
         "",

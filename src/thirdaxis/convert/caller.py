@@ -62,6 +62,6 @@ def is_programs_own(part: nn.Module, converted: Callable[[object], bool]) -> boo
         raise InputError(
             f"{name!r} of the converted {type(caller).__name__} ran on a volume outside a call of "
             "the network, where its code takes volumes for pictures: call the network, the part, "
-            "or one of their public methods other than forward"
+            "or one of their public methods"
         )
     return False

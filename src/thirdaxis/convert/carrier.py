@@ -20,6 +20,7 @@ from typing import Any, ClassVar
 import torch
 
 from thirdaxis.axes import Pair, alike
+from thirdaxis.convert.nested import map_tensors, mapped, tensors_in
 from thirdaxis.convert.private import is_fresh, is_stand_in, plain, shell, to_depth_first
 from thirdaxis.errors import ThirdaxisError
 from thirdaxis.fusion.base import Fusion, Operator
@@ -156,7 +157,7 @@ def _on_inner(func: Any, args: tuple, kwargs: dict) -> Any:
     """
     first = args[0] if args else None
     fresh = out_of_place(func, kwargs) if torch.compiler.is_exporting() else None
-    inner_args, inner_kwargs = _unwrapped((args, kwargs))
+    inner_args, inner_kwargs = mapped((args, kwargs), Traced, _unwrapped)
     if fresh is None or not isinstance(first, Traced):
         return func(*inner_args, **inner_kwargs)
     inner_kwargs.pop("inplace", None)
@@ -177,23 +178,16 @@ def out_of_place(func: Any, kwargs: dict) -> Any:
     return next((f for space in spaces if (f := getattr(space, name[:-1], None))), None)
 
 
-def _unwrapped(value: Any) -> Any:
-    if isinstance(value, Traced):
-        with plain():
-            outside = value.grad_fn
-        if outside is not None:
-            raise ConversionError(
-                f"{type(outside).__name__}, a handwritten autograd function or a reentrant "
-                "checkpoint, cannot be compiled for training on volumes: compile under "
-                "torch.no_grad(), or give the checkpoint use_reentrant=False"
-            )
-        return value.stand_in
-    if isinstance(value, tuple | list):
-        parts = [_unwrapped(part) for part in value]
-        return type(value)(*parts) if hasattr(value, "_fields") else type(value)(parts)
-    if isinstance(value, dict):
-        return {key: _unwrapped(part) for key, part in value.items()}
-    return value
+def _unwrapped(shell: Traced) -> torch.Tensor:
+    with plain():
+        outside = shell.grad_fn
+    if outside is not None:
+        raise ConversionError(
+            f"{type(outside).__name__}, a handwritten autograd function or a reentrant "
+            "checkpoint, cannot be compiled for training on volumes: compile under "
+            "torch.no_grad(), or give the checkpoint use_reentrant=False"
+        )
+    return shell.stand_in
 
 
 def hide(inner: torch.Tensor, setting: Setting, call: Call) -> Hidden:
@@ -235,10 +229,7 @@ def hide_like(result: Any, source: Hidden) -> Any:
     if isinstance(result, torch.Tensor):
         take_in = become if is_fresh(result) else hide
         return take_in(result, source.setting, source.call)
-    if isinstance(result, tuple | list):
-        parts = [hide_like(part, source) for part in result]
-        return type(result)(*parts) if hasattr(result, "_fields") else type(result)(parts)
-    return result
+    return map_tensors(result, lambda x: hide_like(x, source))
 
 
 def volume_of(x: Hidden) -> torch.Tensor:
@@ -247,14 +238,8 @@ def volume_of(x: Hidden) -> torch.Tensor:
 
 
 def hidden_in(value: Any) -> Iterator[Hidden]:
-    """Every carrier in arguments, inside lists, tuples and dicts too."""
-    if isinstance(value, Hidden):
-        yield value
-    elif isinstance(value, tuple | list):
-        for part in value:
-            yield from hidden_in(part)
-    elif isinstance(value, dict):
-        yield from hidden_in(list(value.values()))
+    """Every carrier in arguments, in order."""
+    return (x for x in tensors_in(value) if isinstance(x, Hidden))
 
 
 def first_hidden(args: tuple, kwargs: dict) -> Hidden:

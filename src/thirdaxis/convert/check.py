@@ -9,8 +9,9 @@ from torch import nn
 
 from thirdaxis.convert.carrier import ConversionError, Setting
 from thirdaxis.convert.copies import copied, refuse_unfinished
-from thirdaxis.convert.entry import logged, map_tensors
+from thirdaxis.convert.entry import logged
 from thirdaxis.convert.lift import beside, lift, twin
+from thirdaxis.convert.nested import tensors_in
 from thirdaxis.convert.planting import fixed_depth
 from thirdaxis.convert.private import BatchNorm
 from thirdaxis.convert.rules_conv import LIFTED, NO_FUSION, Executed
@@ -147,15 +148,7 @@ def check_settings(net: nn.Module, example: torch.Tensor, settings: Mapping[str,
 
 def tensors(output: Any) -> list[torch.Tensor]:
     """The floating-point tensors of an output, in order."""
-    found: list[torch.Tensor] = []
-
-    def take(x: torch.Tensor) -> torch.Tensor:
-        if x.is_floating_point():
-            found.append(x)
-        return x
-
-    map_tensors(output, take)
-    return found
+    return [x for x in tensors_in(output) if x.is_floating_point()]
 
 
 def _pictures(net: nn.Module, example: torch.Tensor, otherwise: int) -> tuple[torch.Tensor, int]:

@@ -1,12 +1,11 @@
 """How volumes go into the carrier and come out of it, and how its parts take them by themselves."""
 
-import copy
 import inspect
 import weakref
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import fields, is_dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -16,6 +15,7 @@ from thirdaxis.axes import alike
 from thirdaxis.convert.backward import carry_back
 from thirdaxis.convert.caller import is_programs_own, refuse_compiler
 from thirdaxis.convert.carrier import LAYERS, Call, Hidden, Setting, hide, hide_volume
+from thirdaxis.convert.nested import map_tensors, tensors_in
 from thirdaxis.errors import InputError, UsageError
 from thirdaxis.fusion.base import Operator
 
@@ -237,34 +237,3 @@ def with_setting(x: torch.Tensor, setting: Setting, call: Call) -> torch.Tensor:
         out = hide(x.view_as(x), setting, call)
     out.padded = x.padded
     return out
-
-
-def tensors_in(value: Any) -> list[torch.Tensor]:
-    """Every tensor in tuples, lists, mappings and dataclasses, in order."""
-    found: list[torch.Tensor] = []
-
-    def take(x: torch.Tensor) -> torch.Tensor:
-        found.append(x)
-        return x
-
-    map_tensors(value, take)
-    return found
-
-
-def map_tensors(value: Any, function: Callable[[torch.Tensor], torch.Tensor]) -> Any:
-    """Applies a function to every tensor in tuples, lists, mappings and dataclasses."""
-    if isinstance(value, torch.Tensor):
-        return function(value)
-    if isinstance(value, tuple) and hasattr(value, "_fields"):
-        return type(value)(*(map_tensors(part, function) for part in value))
-    if isinstance(value, tuple | list):
-        return type(value)([map_tensors(part, function) for part in value])
-    if isinstance(value, Mapping):
-        out: Any = {} if type(value) is dict else copy.copy(value)
-        for key, part in value.items():
-            out[key] = map_tensors(part, function)
-        return out
-    if is_dataclass(value) and not isinstance(value, type):
-        changed = {f.name: map_tensors(getattr(value, f.name), function) for f in fields(value)}
-        return replace(value, **changed)
-    return value

@@ -10,7 +10,8 @@ import torch
 from torch import nn
 
 from thirdaxis.convert.carrier import Hidden, Setting
-from thirdaxis.convert.entry import Method, enter, map_tensors, reveal, tensors_in
+from thirdaxis.convert.entry import Method, enter, reveal
+from thirdaxis.convert.nested import map_tensors, tensors_in
 from thirdaxis.convert.private import constant
 from thirdaxis.convert.reading import calls_handwritten
 from thirdaxis.errors import InputError, UsageError

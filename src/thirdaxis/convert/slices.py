@@ -1,14 +1,13 @@
 """What becomes of a call that has no rule: it runs on every slice, or says why it cannot."""
 
 import sys
-from collections.abc import Iterator
 from types import FrameType
 from typing import Any
 
 import torch
 
-from thirdaxis.convert.answers import tensors_in, tensors_out
 from thirdaxis.convert.carrier import RULES, ConversionError, Hidden, Traced, hidden_in, hide_like
+from thirdaxis.convert.nested import mapped, put_together, taken_apart
 
 
 def slice_by_slice(func: Any, args: tuple, kwargs: dict) -> Any:
@@ -20,8 +19,9 @@ def slice_by_slice(func: Any, args: tuple, kwargs: dict) -> Any:
 
     def on_slices(*slices: torch.Tensor) -> tuple[torch.Tensor, ...]:
         rest = iter(slices)
+        inside = mapped((args, kwargs), Hidden, lambda _: next(rest))
         found: list[torch.Tensor] = []
-        answer[:] = [tensors_out(func(*_replaced(args, rest), **_replaced(kwargs, rest)), found)]
+        answer[:] = [taken_apart(func(*inside[0], **inside[1]), found)]
         return tuple(found)
 
     try:
@@ -30,20 +30,10 @@ def slice_by_slice(func: Any, args: tuple, kwargs: dict) -> Any:
         raise
     except (RuntimeError, ValueError, TypeError) as error:
         raise failure(func, inputs, error) from error
-    return tensors_in(answer[0], hide_like(result, inputs[0]))
+    return put_together(answer[0], hide_like(result, inputs[0]))
 
 
 RULES[None] = slice_by_slice
-
-
-def _replaced(value: Any, slices: Iterator[torch.Tensor]) -> Any:
-    if isinstance(value, Hidden):
-        return next(slices)
-    if isinstance(value, tuple | list):
-        return type(value)([_replaced(part, slices) for part in value])
-    if isinstance(value, dict):
-        return {key: _replaced(part, slices) for key, part in value.items()}
-    return value
 
 
 def failure(func: Any, inputs: list[Hidden], error: Exception) -> ConversionError:
