@@ -9,10 +9,13 @@ import torch
 import yaml
 
 from thirdaxis.data.folder import Case, Folder
+from thirdaxis.data.volume import read_volume
 from thirdaxis.errors import InputError, UsageError
 from thirdaxis.tasks.keep import read_checkpoint
+from thirdaxis.tasks.prepare import Prepared
 from thirdaxis.tasks.run_folder import read_run, split_cases
-from thirdaxis.tasks.segment import make_settings, resume, train
+from thirdaxis.tasks.segment import load_segmenter, make_settings, resume, train
+from thirdaxis.tasks.segment_data import SegmentData
 
 
 def test_a_run_folder_holds_everything(phantom_run):
@@ -144,3 +147,34 @@ def test_damaged_checkpoints_are_one_line(tmp_path):
     torch.save({"weights": torch.ones(1)}, path)
     with pytest.raises(InputError, match="not a checkpoint of a training run"):
         read_checkpoint(path)
+
+
+@pytest.mark.parametrize("fusion", ["alignshift", "a3d"])
+def test_operators_that_ask_for_thickness_or_depth_train(
+    tmp_path, make_phantoms, phantom_settings, fusion
+):
+    data = make_phantoms(tmp_path / "data", 3)
+    values = phantom_settings | {"data": str(data), "fusion": fusion, "epochs": 1}
+    train(make_settings(values, "test"), tmp_path / "run")
+    scan = next((data / "imagesTr").glob("*.nii.gz"))
+    image = read_volume(scan)
+    segment = load_segmenter(tmp_path / "run")
+    seen = []
+    segment.net.register_forward_pre_hook(
+        lambda net, args, kwargs: seen.append((args[0].shape[2], kwargs)), with_kwargs=True
+    )
+    assert segment(image).shape == image.shape
+    assert {depth for depth, _ in seen} == {8}
+    asked = [kwargs["thickness"].unique().item() for _, kwargs in seen if kwargs]
+    expected = [image.spacing[0]] * len(seen) if fusion == "alignshift" else []
+    assert asked == pytest.approx(expected)
+
+
+def test_training_hears_each_scans_own_thickness(phantom_run):
+    run = read_run(phantom_run)
+    image, label = torch.rand(1, 9, 16, 16), torch.zeros(1, 9, 16, 16, dtype=torch.long)
+    scans = [Prepared(str(t), image, label, (t, 1.0, 1.0)) for t in (1.5, 4.0)]
+    data = SegmentData(scans, scans, run.settings, run.plan)
+    batch = next(iter(data.train_dataloader()))
+    assert sorted(batch["thickness"].tolist()) == [1.5, 4.0]
+    assert [whole["thickness"] for whole in data.val_dataloader()] == [1.5, 4.0]

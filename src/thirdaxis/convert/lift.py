@@ -54,18 +54,21 @@ def twin(net: nn.Module) -> nn.Module:
     return copied(net, share_parameters=True)
 
 
-def beside(net: nn.Module, volume: torch.Tensor) -> dict[str, torch.Tensor]:
-    """What a trial run of a converted network has to give beside a volume: slices of 1 mm, if so.
+def beside(
+    net: nn.Module, volume: torch.Tensor, thickness: float | torch.Tensor = 1.0
+) -> dict[str, torch.Tensor]:
+    """What a call has to give beside a volume: the thickness of slices, if an operator asks.
 
     Args:
-        net: a converted network.
+        net: a converted network, or another, which is given nothing.
         volume: (N, C, D, H, W).
+        thickness: in mm, of all volumes or (N,).
     """
-    done = net._thirdaxis
-    assert isinstance(done, Conversion)
-    if not done.needs_thickness:
+    done = getattr(net, "_thirdaxis", None)
+    if not isinstance(done, Conversion) or not done.needs_thickness:
         return {}
-    return {"thickness": torch.ones(len(volume), dtype=volume.dtype, device=volume.device)}
+    told = torch.as_tensor(thickness, dtype=volume.dtype, device=volume.device)
+    return {"thickness": told.expand(len(volume))}
 
 
 def lift(

@@ -108,11 +108,13 @@ class PatchDataset(Dataset[dict[str, Tensor]]):
     ) -> None:
         self.seed = seed
         self.volumes: list[dict[str, Tensor]] = []
+        self.thickness: list[float] = []
         for number, case in enumerate(cases):
             label = pad_to(case.label, patch)
             inside, outside = random_centres(label, seed + number)
             image = pad_to(case.image, patch)
             self.volumes.append({"image": image, "label": label, "in": inside, "out": outside})
+            self.thickness.append(case.spacing[0])
         crop = RandCropByPosNegLabeld(
             ["image", "label"],
             label_key="label",
@@ -132,14 +134,19 @@ class PatchDataset(Dataset[dict[str, Tensor]]):
         return int(order[position])
 
     def __getitem__(self, item: int) -> dict[str, Tensor]:
-        """Gives `image` (C, d, h, w) float32 and `label` (1, d, h, w) int64."""
+        """Gives `image` (C, d, h, w) float32, `label` (1, d, h, w) int64 and `thickness` in mm."""
         draws = np.random.SeedSequence((self.seed, item)).generate_state(2)
         self.crop.set_random_state(seed=int(draws[0]))
         self.augment.set_random_state(seed=int(draws[1]))
-        patch = self.crop(self.volumes[self.volume_of(item)])[0]
+        volume = self.volume_of(item)
+        patch = self.crop(self.volumes[volume])[0]
         patch = self.augment({"image": patch["image"], "label": patch["label"]})
         image, label = (torch.as_tensor(patch[name]).as_subclass(Tensor) for name in patch)
-        return {"image": image.float().contiguous(), "label": label.long().contiguous()}
+        return {
+            "image": image.float().contiguous(),
+            "label": label.long().contiguous(),
+            "thickness": torch.tensor(self.thickness[volume]),
+        }
 
 
 class PatchSampler(Sampler[int]):

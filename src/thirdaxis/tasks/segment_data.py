@@ -36,10 +36,15 @@ class WholeVolumes(Dataset[dict[str, Any]]):
         return len(self.numbers)
 
     def __getitem__(self, index: int) -> dict[str, Any]:
-        """Gives `number`, `image` (C, D, H, W) and `label` (1, D, H, W)."""
+        """Gives `number`, `image` (C, D, H, W), `label` (1, D, H, W) and `thickness` in mm."""
         number = self.numbers[index]
         case = self.cases[number]
-        return {"number": number, "image": case.image, "label": case.label}
+        return {
+            "number": number,
+            "image": case.image,
+            "label": case.label,
+            "thickness": case.spacing[0],
+        }
 
 
 def only_one(batch: list[dict[str, Any]]) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.optim import SGD, AdamW, Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
+from thirdaxis.convert.lift import beside
 from thirdaxis.metrics.dice import dice
 from thirdaxis.tasks.plan import Plan
 from thirdaxis.tasks.settings import SegmentSettings
@@ -63,9 +64,9 @@ class SegmentModule(LightningModule):
         self.scores: list[Tensor] = []
         self.epoch_dice: float | None = None
 
-    def forward(self, image: Tensor) -> Tensor:
-        """Logits of a batch of patches."""
-        return self.net(image)
+    def forward(self, image: Tensor, thickness: float | Tensor = 1.0) -> Tensor:
+        """Logits of a batch of patches, with slices so many mm apart."""
+        return self.net(image, **beside(self.net, image, thickness))
 
     def on_train_epoch_start(self) -> None:
         """Forgets the last epoch."""
@@ -78,14 +79,20 @@ class SegmentModule(LightningModule):
 
     def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
         """The loss of one batch of patches."""
-        loss = self.loss(self(batch["image"]).float(), batch["label"])
+        loss = self.loss(self(batch["image"], batch["thickness"]).float(), batch["label"])
         self.losses.append(loss.detach())
         self.log("train_loss", loss, prog_bar=True)
         return loss
 
     def validation_step(self, batch: dict[str, Any], batch_idx: int) -> None:
         """Dice of one whole volume, on the grid the network sees."""
-        logits = logits_of(self.net, batch["image"], self.plan.patch, self.settings.overlap)
+        logits = logits_of(
+            self.net,
+            batch["image"],
+            self.plan.patch,
+            self.settings.overlap,
+            thickness=batch["thickness"],
+        )
         found = dice(logits.argmax(0).cpu(), batch["label"][0].cpu(), self.plan.foreground)
         row = [float(batch["number"]), *(found[value] for value in self.plan.foreground)]
         self.scores.append(torch.tensor(row, dtype=torch.float64))

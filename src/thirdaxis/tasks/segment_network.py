@@ -1,12 +1,15 @@
 """The network of a run: a 2D network by name, its weights, converted, and tried on one patch."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import nn
 
 import thirdaxis
+from thirdaxis.convert.lift import beside
 from thirdaxis.errors import InputError, UsageError
+from thirdaxis.fusion.a3d import A3D
+from thirdaxis.fusion.table import resolve
 from thirdaxis.nets.build import build, weights_named
 from thirdaxis.nets.weights import WeightsReport
 from thirdaxis.tasks.plan import Plan
@@ -41,9 +44,12 @@ def make_network(settings: SegmentSettings, plan: Plan, *, load: bool = True) ->
     channels = len(plan.channels)
     weights = weights_named(settings.weights) if load else None
     built = build(settings.network, classes=plan.classes, in_channels=channels, weights=weights)
+    fusion = resolve(settings.fusion)
+    if isinstance(fusion, A3D):
+        fusion = replace(fusion, depth=plan.patch[0])
     net = thirdaxis.convert(
         built.net,
-        settings.fusion,
+        fusion,
         depth_stride=settings.depth_stride,
         in_channels=built.adapted(channels),
         stem=settings.stem,
@@ -60,7 +66,8 @@ def _try_patch(net: nn.Module, settings: SegmentSettings, plan: Plan) -> None:
     advice = "take a larger patch, or one divisible by the network's strides"
     try:
         with torch.no_grad():
-            out = net.eval()(torch.zeros(1, len(plan.channels), *plan.patch))
+            patch = torch.zeros(1, len(plan.channels), *plan.patch)
+            out = net.eval()(patch, **beside(net, patch))
     except (RuntimeError, InputError) as error:
         reason = str(error).strip().splitlines()[0]
         raise UsageError(

@@ -52,7 +52,13 @@ class Segmenter:
             )
         seen = preprocessing(self.settings, self.plan).image(scan)
         with _autocast(self.settings, self.device):
-            logits = logits_of(self.net, seen.array, self.plan.patch, self.settings.overlap)
+            logits = logits_of(
+                self.net,
+                seen.array,
+                self.plan.patch,
+                self.settings.overlap,
+                thickness=seen.spacing[0],
+            )
         probabilities = logits.softmax(0).cpu()
         return _likeliest(Volume(probabilities, seen.affine), scan)
 

@@ -4,12 +4,19 @@ import torch
 from monai.inferers.utils import sliding_window_inference
 from torch import Tensor, nn
 
+from thirdaxis.convert.lift import beside
+
 # Beyond this many output numbers the blended volume is kept in main memory, not on the card.
 MOST_ON_DEVICE = 2**28
 
 
 def logits_of(
-    net: nn.Module, image: Tensor, patch: tuple[int, int, int], overlap: float, windows: int = 4
+    net: nn.Module,
+    image: Tensor,
+    patch: tuple[int, int, int],
+    overlap: float,
+    windows: int = 4,
+    thickness: float = 1.0,
 ) -> Tensor:
     """Slides the network over a volume and blends its windows with Gaussian weights.
 
@@ -21,20 +28,25 @@ def logits_of(
         patch: window size (d, h, w) in voxels.
         overlap: of neighbouring windows, 0 to below 1.
         windows: windows run together.
+        thickness: distance between slices in mm, for operators that ask.
 
     Returns:
         Logits (classes, D, H, W), float32, on the network's device, or on the CPU for volumes
         beyond `MOST_ON_DEVICE` numbers.
     """
+
+    def run(part: Tensor) -> Tensor:
+        return net(part, **beside(net, part, thickness))
+
     device = next((weight.device for weight in net.parameters()), image.device)
     with torch.no_grad():
-        classes = net(torch.zeros(1, image.shape[0], *patch, device=device)).shape[1]
+        classes = run(torch.zeros(1, image.shape[0], *patch, device=device)).shape[1]
         large = classes * image[0].numel() > MOST_ON_DEVICE
         blended = sliding_window_inference(
             image[None],
             roi_size=patch,
             sw_batch_size=windows,
-            predictor=lambda part: net(part).float(),
+            predictor=lambda part: run(part).float(),
             overlap=overlap,
             mode="gaussian",
             sw_device=device,
