@@ -25,7 +25,7 @@ def run(
 ) -> None:
     """Run a published experiment again; the same command goes on where it was stopped."""
     from thirdaxis.cli.display import say
-    from thirdaxis.tasks import shapes_table
+    from thirdaxis.tasks import shapes_run
     from thirdaxis.tasks.recipe import read_recipe
     from thirdaxis.tasks.shapes_report import write_report
 
@@ -34,9 +34,9 @@ def run(
     numbers = _numbers(seeds)
     out.mkdir(parents=True, exist_ok=True)
     if report_only:
-        table = write_report(plan, shapes_table.states_in(plan, out), out)
+        table = write_report(plan, shapes_run.states_in(plan, out), out)
     else:
-        table = shapes_table.run(plan, out, chosen, numbers, device, say)
+        table = shapes_run.run(plan, out, chosen, numbers, device, say)
     say(table.read_text(encoding="utf-8"))
     say(f"table: {table}")
 

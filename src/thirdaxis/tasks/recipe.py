@@ -4,11 +4,11 @@ import tomllib
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from thirdaxis.errors import UsageError, did_you_mean
 from thirdaxis.fusion.base import Fusion
-from thirdaxis.fusion.table import FUSIONS
+from thirdaxis.nets.saved import fusion_of
 
 
 def slug(name: str) -> str:
@@ -88,23 +88,18 @@ class Row(_Part):
     start: Literal["pretrained", "default", "kaiming"]
     published: Published | None = None
 
-    @field_validator("fusion")
-    @classmethod
-    def _known(cls, name: str) -> str:
-        if name not in FUSIONS:
-            raise ValueError(f"unknown fusion {name!r}{did_you_mean(name, FUSIONS)}")
-        return name
+    @model_validator(mode="after")
+    def _fits(self) -> "Row":
+        self.operator()
+        return self
 
     def operator(self) -> Fusion:
         """The settings object of the operator.
 
         Raises:
-            UsageError: the operator has no such settings.
+            UsageError: there is no such operator, or it has no such settings.
         """
-        try:
-            return FUSIONS[self.fusion](**self.settings)
-        except TypeError as error:
-            raise UsageError(f"row {self.name!r}: {self.fusion!r}: {error}") from None
+        return fusion_of({"name": self.fusion, "settings": self.settings})
 
     @property
     def slug(self) -> str:
@@ -129,6 +124,14 @@ class Recipe(_Part):
     training: Schedule
     rows: tuple[Row, ...] = Field(min_length=1)
 
+    @model_validator(mode="after")
+    def _rows_apart(self) -> "Recipe":
+        slugs = [row.slug for row in self.rows]
+        for row in self.rows:
+            if slugs.count(row.slug) > 1:
+                raise ValueError(f"two rows are named {row.name!r}")
+        return self
+
     def chosen(self, names: list[str] | None) -> list[Row]:
         """The rows of these names, in their order; all rows where none are named.
 
@@ -140,9 +143,8 @@ class Recipe(_Part):
         known = {row.slug: row for row in self.rows}
         for name in names:
             if slug(name) not in known:
-                raise UsageError(
-                    f"unknown row {name!r}{did_you_mean(name, [row.name for row in self.rows])}"
-                )
+                names = [row.name.lower() for row in self.rows]
+                raise UsageError(f"unknown row {name!r}{did_you_mean(name, names)}")
         return [known[slug(name)] for name in names]
 
 
@@ -157,23 +159,17 @@ def read_recipe(path: Path) -> Recipe:
     """
     file = path if path.suffix == ".toml" else path.with_name(f"{path.name}.toml")
     try:
-        values = tomllib.loads(file.read_text(encoding="utf-8"))
-        recipe = Recipe(**values)
+        return Recipe(**tomllib.loads(file.read_text(encoding="utf-8")))
     except FileNotFoundError:
         raise UsageError(f"{file}: no such recipe") from None
     except ValidationError as error:
         raise UsageError(f"{file}: {_first(error)}") from None
     except ValueError as error:
         raise UsageError(f"{file}: not a valid TOML file: {error}") from None
-    slugs = [row.slug for row in recipe.rows]
-    for row in recipe.rows:
-        row.operator()
-        if slugs.count(row.slug) > 1:
-            raise UsageError(f"{file}: two rows are named {row.name!r}")
-    return recipe
 
 
 def _first(error: ValidationError) -> str:
     fault = error.errors()[0]
     place = ".".join(str(part) for part in fault["loc"])
-    return f"{place}: {fault['msg'].removeprefix('Value error, ')}"
+    reason = fault["msg"].removeprefix("Value error, ")
+    return f"{place}: {reason}" if place else reason

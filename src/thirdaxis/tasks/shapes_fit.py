@@ -4,7 +4,7 @@ import io
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -14,18 +14,18 @@ from torch.utils.data import Dataset, TensorDataset
 from thirdaxis.atomic import atomic_path
 from thirdaxis.errors import InputError, UsageError
 from thirdaxis.metrics.dice import overlap
-from thirdaxis.tasks.quickstart import batches, soft_dice_loss
+from thirdaxis.tasks.quickstart import Say, batches, soft_dice_loss
 from thirdaxis.tasks.recipe import Schedule
 
-Say = Callable[[str], None]
+Items = Dataset[tuple[Tensor, Tensor]]
 State = dict[str, Any]
 FOREGROUND = slice(None, -1)  # the background is the last class
 
 
-def held(data: Dataset[tuple[Tensor, Tensor]]) -> TensorDataset:
+def held(data: Items) -> Items:
     """All items of a data set in memory, labels as bytes."""
     images, labels = next(batches(data, len(data)))  # type: ignore[arg-type]
-    return TensorDataset(images, labels.to(torch.uint8))
+    return cast(Items, TensorDataset(images, labels.to(torch.uint8)))
 
 
 def read_state(path: Path, settings: dict[str, Any] | None = None) -> State | None:
@@ -57,8 +57,8 @@ def read_state(path: Path, settings: dict[str, Any] | None = None) -> State | No
 def fit(
     net: nn.Module,
     schedule: Schedule,
-    data: Dataset[tuple[Tensor, Tensor]],
-    test: Dataset[tuple[Tensor, Tensor]],
+    data: Items,
+    test: Items,
     path: Path,
     settings: dict[str, Any],
     say: Say,
@@ -88,8 +88,8 @@ def fit(
     optimizer = make_optimizer(net, schedule)
     state = read_state(path, settings)
     if state is None:
-        found = untrained(net) if untrained else None
-        state = {"settings": settings, "epoch": 0, "untrained": found, "history": []}
+        state = {"settings": settings, "epoch": 0, "history": []}
+        state["untrained"] = untrained(net) if untrained else None
         state["parameters"] = sum(weight.numel() for weight in net.parameters())
         state["on"] = f"torch {torch.__version__}, {device.type}"
         _write(state | _weights(net, optimizer), path)
@@ -103,8 +103,9 @@ def fit(
             group["lr"] = schedule.learning_rate * 0.1**fallen
         order = torch.Generator().manual_seed(settings["seed"] * 1000 + epoch)
         loss = _train_epoch(net, optimizer, batches(data, schedule.batch, order), device)
-        row = {"epoch": epoch + 1, "loss": loss, **scores(net, test, schedule.test_batch)}
-        row["seconds"] = time.monotonic() - began
+        found = scores(net, test, schedule.test_batch)
+        seconds = time.monotonic() - began
+        row = {"epoch": epoch + 1, "loss": loss, "seconds": seconds, **found}
         state["history"].append(row)
         state["epoch"] = epoch + 1
         state |= _weights(net, optimizer)
@@ -113,7 +114,7 @@ def fit(
         _write(state, path)
         say(
             f"  epoch {epoch + 1}/{schedule.epochs}: loss {loss:.4f}, "
-            f"Dice {mean_of(row['dice']):.4f}, {row['seconds']:.0f} s"
+            f"Dice {mean_of(found['dice']):.4f}, {seconds:.0f} s"
         )
     return state
 
@@ -127,9 +128,7 @@ def make_optimizer(net: nn.Module, schedule: Schedule) -> Optimizer:
 
 
 @torch.no_grad()
-def scores(
-    net: nn.Module, test: Dataset[tuple[Tensor, Tensor]], batch: int
-) -> dict[str, list[float]]:
+def scores(net: nn.Module, test: Items, batch: int) -> dict[str, list[float]]:
     """Dice and intersection over union of each class, over each batch, then their mean.
 
     Args:

@@ -10,16 +10,15 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import nn
-from torch.utils.data import TensorDataset
 
 import thirdaxis
 from thirdaxis.data.shapes import CLASSES_2D, CLASSES_3D, Shapes2D, Shapes3D
 from thirdaxis.errors import UsageError
 from thirdaxis.metrics.auc import roc_auc
 from thirdaxis.nets.unet import UNet
-from thirdaxis.tasks.quickstart import batches
+from thirdaxis.tasks.quickstart import Say, batches
 from thirdaxis.tasks.recipe import Recipe, Row
-from thirdaxis.tasks.shapes_fit import Say, State, fit, held, read_state
+from thirdaxis.tasks.shapes_fit import Items, State, fit, held, read_state
 from thirdaxis.tasks.shapes_report import write_report
 
 STATE_FILE, PRETRAINING = "state.pt", "pretraining"
@@ -77,7 +76,7 @@ def pick_device(name: str) -> torch.device:
     return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
 
 
-def volumes_of(recipe: Recipe) -> tuple[TensorDataset, TensorDataset]:
+def volumes_of(recipe: Recipe) -> tuple[Items, Items]:
     """Volumes to train and to test on, in memory."""
     train = Shapes3D(recipe.data.volumes, data_seed(recipe, 2))
     return held(train), held(Shapes3D(recipe.data.test_volumes, data_seed(recipe, 3)))
@@ -110,7 +109,7 @@ def pretrain(recipe: Recipe, out: Path, seed: int, device: torch.device, say: Sa
 def train(
     recipe: Recipe,
     row: Row,
-    volumes: tuple[TensorDataset, TensorDataset],
+    volumes: tuple[Items, Items],
     net2d: UNet | None,
     out: Path,
     seed: int,
@@ -165,7 +164,7 @@ def kaiming(net: nn.Module) -> None:
 
 
 @torch.no_grad()
-def features_auc(net: nn.Module, test: TensorDataset, batch: int) -> float:
+def features_auc(net: nn.Module, test: Items, batch: int) -> float:
     """How well single features tell solids from background: the mean over channels of AUCs.
 
     The features are the decoder's 32 channels, resized to the volume; of a channel that is low on
@@ -206,8 +205,10 @@ def pretraining_settings(recipe: Recipe, seed: int) -> dict[str, Any]:
 def row_settings(recipe: Recipe, row: Row, seed: int) -> dict[str, Any]:
     """What tells one run of a row from another."""
     told = recipe.data.model_dump(mode="json", include={"seed", "volumes", "test_volumes"})
-    settings = pretraining_settings(recipe, seed) if row.start == "pretrained" else {"seed": seed}
-    settings["data"] = settings.get("data", {}) | told
+    settings: dict[str, Any] = {"seed": seed, "data": {}}
+    if row.start == "pretrained":
+        settings = pretraining_settings(recipe, seed)
+    settings["data"] |= told
     settings["training"] = recipe.training.model_dump(mode="json")
     return settings | row.model_dump(mode="json", include={"fusion", "settings", "start"})
 
