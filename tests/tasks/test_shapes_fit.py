@@ -72,16 +72,30 @@ def test_a_run_that_was_stopped_goes_on_to_the_same_end(
     assert other["untrained"] == 0.25  # found once, before the first step
 
 
-def test_the_order_and_the_rate_follow_the_schedule(tmp_path, data, schedule):
+@pytest.mark.parametrize(("epochs", "rate"), [(1, 0.02), (2, 0.02), (3, 0.002), (4, 0.002)])
+def test_the_rate_falls_after_a_milestone(tmp_path, data, schedule, epochs, rate):
+    schedule = schedule.model_copy(update={"epochs": epochs})
     state = _fit(schedule, data, tmp_path / "state.pt")
-    assert state["optimizer"]["param_groups"][0]["lr"] == pytest.approx(0.002)
-    early = _fit(schedule.model_copy(update={"epochs": 2}), data, tmp_path / "early.pt")
-    assert early["optimizer"]["param_groups"][0]["lr"] == pytest.approx(0.02)
-    assert [row["epoch"] for row in state["history"]] == [1, 2, 3, 4]
+    assert state["optimizer"]["param_groups"][0]["lr"] == pytest.approx(rate)
+    assert [row["epoch"] for row in state["history"]] == list(range(1, epochs + 1))
     assert state["parameters"] == 4 * 9 + 4 + 8 + 12 + 3
-    other = tmp_path / "other.pt"
-    seed = fit(_net(), schedule, *data, other, {"seed": 4}, lambda _: None)
-    assert seed["history"][0]["loss"] != state["history"][0]["loss"]
+
+
+def _orders(schedule, data, path, seed):
+    """The items of each epoch in the order in which the network was trained on them."""
+    fed, net = [], _net()
+    net.register_forward_pre_hook(lambda net, args: fed.append(args[0]) if net.training else None)
+    fit(net, schedule, *data, path, {"seed": seed}, lambda _: None)
+    images = [image.sum().item() for image, _ in data[0]]
+    order = [images.index(image.sum().item()) for image in torch.cat(fed)]
+    return [order[i : i + 8] for i in range(0, len(order), 8)]
+
+
+def test_every_epoch_and_seed_has_an_order_of_its_own(tmp_path, data, schedule):
+    orders = _orders(schedule, data, tmp_path / "3.pt", 3)
+    orders += _orders(schedule, data, tmp_path / "4.pt", 4)
+    assert len(orders) == 8 and all(sorted(order) == list(range(8)) for order in orders)
+    assert len({tuple(order) for order in orders}) == 8
 
 
 def test_the_best_weights_are_those_of_the_best_epoch(tmp_path, data, schedule, monkeypatch):
