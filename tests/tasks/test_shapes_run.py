@@ -67,6 +67,34 @@ def test_each_row_starts_as_the_paper_says(published):
             assert 0.999 * widest < bound <= widest
 
 
+def _three_dimensional(part: nn.Sequential) -> nn.Sequential:
+    """The same layers as torch has them in 3D, with the converted ones' weights."""
+    twins = []
+    for layer in part:
+        if isinstance(layer, nn.Conv2d):
+            twin = nn.Conv3d(layer.in_channels, layer.out_channels, 3, padding=1)
+        else:
+            twin = nn.BatchNorm3d(layer.num_features) if hasattr(layer, "num_features") else None
+        if twin is None:
+            twin = nn.MaxPool3d(2) if isinstance(layer, nn.MaxPool2d) else nn.ReLU()
+        else:
+            twin.load_state_dict(layer.state_dict())
+        twins.append(twin)
+    return nn.Sequential(*twins).eval()
+
+
+def test_the_3d_row_is_an_ordinary_3d_unet(published):
+    net = started(published.chosen(["3D r."])[0], None, 0).eval()
+    volume = torch.randn(2, 1, 8, 12, 16)
+    grow = {"mode": "trilinear", "align_corners": False}
+    skip = _three_dimensional(net.enc1)(volume)
+    deep = F.interpolate(_three_dimensional(net.enc2)(skip), skip.shape[2:], **grow)
+    fine = _three_dimensional(net.dec1)(torch.cat([skip, deep], 1))
+    fine = F.interpolate(fine, volume.shape[2:], **grow)
+    expected = F.conv3d(fine, net.head.weight[..., None], net.head.bias)
+    torch.testing.assert_close(net(volume), expected)
+
+
 def test_untrained_features_are_judged_channel_by_channel(lively):
     """Against the 2D network on every slice, and scikit-learn."""
     torch.manual_seed(0)

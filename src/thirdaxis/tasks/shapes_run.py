@@ -147,9 +147,8 @@ def started(row: Row, net2d: UNet | None, seed: int) -> nn.Module:
     net = UNet(1, len(CLASSES_3D))
     if row.start == "pretrained":
         assert net2d is not None
-        body = {k: v for k, v in net2d.state_dict().items() if not k.startswith("head.")}
-        left = net.load_state_dict(body, strict=False)
-        assert set(left.missing_keys) == {"head.weight", "head.bias"} and not left.unexpected_keys
+        known, own = net2d.state_dict(), net.state_dict()
+        net.load_state_dict({n: (own if n.startswith("head.") else known)[n] for n in own})
     net3d = thirdaxis.convert(net, row.operator())
     if row.start == "kaiming":
         kaiming(net3d)
