@@ -14,6 +14,7 @@ from thirdaxis.cli.export import export
 from thirdaxis.cli.faults import exit_code, one_line, show
 from thirdaxis.cli.predict import predict
 from thirdaxis.cli.quickstart import quickstart
+from thirdaxis.cli.run import run as run_recipe
 from thirdaxis.cli.train import train
 
 app = typer.Typer(
@@ -31,6 +32,7 @@ app.command("export")(export)
 app.command("train")(train)
 app.command("evaluate")(evaluate)
 app.command("predict")(predict)
+app.command("run")(run_recipe)
 
 
 def _print_version(wanted: bool) -> None:

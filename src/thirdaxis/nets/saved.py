@@ -92,7 +92,7 @@ def build_converted(
     )
     net3d = thirdaxis.convert(
         built.net,
-        _fusion(recipe["fusion"]),
+        fusion_of(recipe["fusion"]),
         depth_stride=recipe["depth_stride"],
         in_channels=built.adapted(in_channels),
         stem=recipe["stem"],
@@ -219,7 +219,12 @@ def _plain_override(value: Any) -> dict[str, Any]:
     return {key: _plain_fusion(v) if key == "fusion" else v for key, v in told.items()}
 
 
-def _fusion(plain: Mapping[str, Any]) -> Fusion:
+def fusion_of(plain: Mapping[str, Any]) -> Fusion:
+    """The operator that a recipe tells by its ``name`` and ``settings``, lists for tuples.
+
+    Raises:
+        UsageError: there is no such operator, or it has no such settings.
+    """
     default = resolve(plain["name"])
     settings = {k: tuple(v) if isinstance(v, list) else v for k, v in plain["settings"].items()}
     try:
@@ -229,4 +234,4 @@ def _fusion(plain: Mapping[str, Any]) -> Fusion:
 
 
 def _override(plain: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: _fusion(value) if key == "fusion" else value for key, value in plain.items()}
+    return {key: fusion_of(value) if key == "fusion" else value for key, value in plain.items()}
