@@ -1,6 +1,6 @@
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -147,8 +147,17 @@ def told() -> Callable[[str, torch.Tensor], dict[str, Any]]:
     """What a call has to give beside the volume for an operator of the table."""
 
     def named(name: str, volume: torch.Tensor) -> dict[str, Any]:
-        if not thirdaxis.FUSIONS[name].needs_thickness:
+        if not thirdaxis.FUSIONS[name]().needs_thickness:
             return {}
         return {"thickness": torch.linspace(3.0, 6.0, len(volume), dtype=volume.dtype)}
 
     return named
+
+
+@pytest.fixture
+def double_precision() -> Iterator[None]:
+    """Seeds torch and makes double precision its default, so that rounding says nothing."""
+    torch.manual_seed(0)
+    torch.set_default_dtype(torch.float64)
+    yield
+    torch.set_default_dtype(torch.float32)

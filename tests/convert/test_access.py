@@ -14,15 +14,7 @@ from torchvision.models.feature_extraction import create_feature_extractor
 
 import thirdaxis
 
-
-@pytest.fixture(autouse=True)
-def repeatable():
-    torch.manual_seed(0)
-
-
-@pytest.fixture
-def volume():
-    return torch.randn(2, 3, 3, 64, 64)
+pytestmark = pytest.mark.usefixtures("repeatable")
 
 
 def as_list(output):

@@ -6,10 +6,7 @@ from torch import nn
 
 import thirdaxis
 
-
-@pytest.fixture(autouse=True)
-def repeatable():
-    torch.manual_seed(0)
+pytestmark = pytest.mark.usefixtures("repeatable")
 
 
 def windows(depth: int, kernel: int, stride: int, padding: int) -> list[range]:

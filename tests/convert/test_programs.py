@@ -9,6 +9,8 @@ import thirdaxis
 from thirdaxis.convert.carrier import RULES, hide_volume_like
 from thirdaxis.convert.rules_pool import unfolded
 
+pytestmark = pytest.mark.usefixtures("repeatable")
+
 
 class Program(nn.Module):
     """A convolution, then a given piece of 2D code."""
@@ -104,11 +106,6 @@ STRIDING = {  # code that goes down and comes back
     "shuffled up": lambda x: F.pixel_shuffle(F.avg_pool2d(x.repeat(1, 4, 1, 1), 2), 2) + x,
     "ceil mode": lambda x: F.max_pool2d(F.max_pool2d(x, 2, ceil_mode=True), 2, ceil_mode=True),
 }
-
-
-@pytest.fixture(autouse=True)
-def repeatable():
-    torch.manual_seed(0)
 
 
 @pytest.mark.parametrize("depth", [1, 2, 5])

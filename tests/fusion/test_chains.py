@@ -13,15 +13,8 @@ import thirdaxis
 from thirdaxis.fusion.base import Fusion
 from thirdaxis.fusion.table import FUSIONS
 
+pytestmark = pytest.mark.usefixtures("double_precision")
 TIGHT = dict(rtol=1e-9, atol=1e-10)
-
-
-@pytest.fixture(autouse=True)
-def double_precision():
-    torch.manual_seed(0)
-    torch.set_default_dtype(torch.float64)
-    yield
-    torch.set_default_dtype(torch.float32)
 
 
 def disturbed(lifted: nn.Module) -> nn.Module:
@@ -346,7 +339,7 @@ class LateA3D(thirdaxis.A3D):
 
     def operator(self, layer):
         made = super().operator(layer)
-        made.mixed = lambda x: torch.einsum("ncdhw,kdc->nckhw", x, made.mix)
+        made.mixed = lambda x, geometry: torch.einsum("ncdhw,kdc->nckhw", x, made.mix)
         return made
 
 

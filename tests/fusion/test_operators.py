@@ -13,15 +13,8 @@ from thirdaxis.fusion.depth import convolve_slices, convolve_volume
 from thirdaxis.fusion.planes import runs_of
 from thirdaxis.fusion.table import FUSIONS
 
+pytestmark = pytest.mark.usefixtures("double_precision")
 TIGHT = dict(rtol=1e-9, atol=1e-10)
-
-
-@pytest.fixture(autouse=True)
-def double_precision():
-    torch.manual_seed(0)
-    torch.set_default_dtype(torch.float64)
-    yield
-    torch.set_default_dtype(torch.float32)
 
 
 def planes_of(channels: int, groups: int) -> list[str]:
