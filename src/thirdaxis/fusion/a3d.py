@@ -36,7 +36,7 @@ class A3D(OwningFusion):
 
     Source: Yang et al., "Asymmetric 3D Context Fusion for Universal Lesion Detection", MICCAI 2021,
     before both convolutions of every dense layer (overrides ``"@dense_layers"``). The reference is
-    beyond the paper, whose outlook it follows.
+    beyond the paper, which suggests to adapt to thickness.
 
     Attributes:
         depth: slices D of the volumes that the network takes.

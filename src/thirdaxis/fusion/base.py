@@ -22,7 +22,7 @@ class Layer:
         groups: its groups.
         transposed: whether it is a transposed convolution.
         slices: slices of its input, where the operator fixes their number.
-        like: a tensor of the dtype and on the device that parameters are to have.
+        like: its 2D kernel, of the dtype and on the device that parameters are to have.
     """
 
     in_channels: int
@@ -154,6 +154,9 @@ class Operator(nn.Module, Acting):
     def reaches(self, geometry: Geometry) -> bool:
         """As the settings say."""
         return self.settings.reaches(geometry)
+
+    def adopt(self, conv: nn.Module) -> None:
+        """Is called once with the convolution that got it; does nothing, unless said."""
 
     def extra_repr(self) -> str:
         """The settings."""
