@@ -26,15 +26,19 @@ import torch
 import torch.nn.functional as F
 from monai.losses import DiceCELoss
 from torch import Tensor, nn
+from torchvision.models import resnet18
 
 import thirdaxis
 from thirdaxis.data.shapes import CLASSES_2D, CLASSES_3D, Shapes2D, Shapes3D
 from thirdaxis.fusion.channel_planes import ChannelPlanes
 from thirdaxis.metrics.dice import GlobalDice
+from thirdaxis.nets.unet import UNet
 
 RESULTS = Path(__file__).parent / "results"
 SLICES, THICKNESS = 8, (1, 2, 3, 6)  # slices of a slab; mm, of solids 48 mm deep
 TRAINED, TESTED = 100, 60  # solids
+TURNS = 7  # of timing
+KERNEL = thirdaxis.ACS(assign="kernel")
 LOGITS_FASTER = 20  # times the learning rate, so that soft ACS decides within a short training
 
 Batch = tuple[Tensor, Tensor, Tensor]  # images, labels with one channel, thickness in mm
@@ -195,7 +199,7 @@ def planes(seed: int, steps: int) -> dict[str, dict[str, float]]:
         "`slicewise`": trained("slicewise"),
         "`acs`, in order": trained("acs"),
         "`acs`, at random": trained(learned, at_random),
-        '`ACS(assign="kernel")`': trained(thirdaxis.ACS(assign="kernel")),
+        '`ACS(assign="kernel")`': trained(KERNEL),
         "`soft_acs` (3 times the cost)": soft,
         "`harden(soft_acs)`, as it is": hard,
         "planes of `harden`, trained from the 2D kernels": trained(learned, as_in(hard)),
@@ -213,6 +217,33 @@ def planes(seed: int, steps: int) -> dict[str, dict[str, float]]:
 
 def _halved(item: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
     return halved(*item)
+
+
+def cost(seed: int, steps: int) -> dict[str, dict[str, float]]:
+    """CPU time of the planes' operators, in percent of that of ACS in order, measured in turns."""
+    torch.manual_seed(seed)
+    rows = {}
+    fusions = {"": "acs", '`ACS(assign="kernel")`': KERNEL, "`soft_acs`": "soft_acs"}
+    for place, (flat, volume) in {
+        "ResNet-18, 32 x 96 x 96": (resnet18(weights=None), torch.randn(2, 3, 32, 96, 96)),
+        "U-Net, 32 x 32 x 32": (UNet(), torch.randn(2, 1, 32, 32, 32)),
+    }.items():
+        nets = {name: thirdaxis.convert(flat, fusion) for name, fusion in fusions.items()}
+        forward = {name: [] for name in nets}
+        training = {name: [] for name in nets}
+        for name, net in list(nets.items()) * TURNS:
+            begin = time.process_time()
+            with torch.inference_mode():
+                net.eval()(volume)
+            forward[name].append(time.process_time() - begin)
+            net.train()(volume).square().mean().backward()
+            training[name].append(time.process_time() - begin - forward[name][-1])
+        for name in list(nets)[1:]:
+            rows[f"{name}, {place}"] = {
+                what: 100 * statistics.median(times[name]) / statistics.median(times[""])
+                for what, times in (("forward", forward), ("training step", training))
+            }
+    return rows
 
 
 def cell(part: Callable[[int, int], Any], seed: int, told: argparse.Namespace) -> dict[str, Any]:
@@ -248,7 +279,7 @@ def main() -> None:
     told = parser.parse_args()
     torch.set_num_threads(1)
     told.runs.mkdir(parents=True, exist_ok=True)
-    found: dict[Callable, list[dict[str, Any]]] = {thickness: [], planes: []}
+    found: dict[Callable, list[dict[str, Any]]] = {thickness: [], planes: [], cost: []}
     for seed in range(told.seeds):
         for part, cells in found.items():
             cells.append(cell(part, seed, told))
@@ -273,6 +304,10 @@ def main() -> None:
         "## Planes of ACS, after training on 2D shapes",
         "",
         *table(found[planes]),
+        "",
+        "CPU time in percent of that of `acs` in order:",
+        "",
+        *table(found[cost]),
         "",
     ]
     (RESULTS / f"{date.today()}-beyond.md").write_text("\n".join(lines), encoding="utf-8")

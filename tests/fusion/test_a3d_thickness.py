@@ -139,3 +139,13 @@ def test_off_unless_asked_for():
     for wrong in (0, -2.0, math.nan):
         with pytest.raises(thirdaxis.UsageError, match="reference is positive, in mm"):
             thirdaxis.A3D(reference=wrong)
+
+
+def test_reported_with_and_not_exported_without_a_thickness():
+    torch.set_default_dtype(torch.float32)
+    lifted = disturbed(nn.Conv2d(3, 2, 3, padding=1), depth=5, reference=2.0)
+    told = thirdaxis.report(lifted)
+    assert not told.trouble and told.lifted == 1 and told.own_parameters == 75
+    assert "A3D(depth=5, reference=2.0)" in str(told)
+    with pytest.raises(thirdaxis.UsageError, match="asks for the thickness of slices"):
+        thirdaxis.export(lifted, torch.randn(1, 3, 5, 8, 8), dynamic=("batch",))
