@@ -3,6 +3,7 @@
 from thirdaxis.convert.carrier import ConversionError
 from thirdaxis.convert.check import Check, check
 from thirdaxis.convert.entry import reveal
+from thirdaxis.convert.harden import harden
 from thirdaxis.convert.network import convert
 from thirdaxis.convert.report import Report, report
 from thirdaxis.convert.stacked import stacked
@@ -45,6 +46,7 @@ __all__ = [
     "check",
     "convert",
     "export",
+    "harden",
     "report",
     "reveal",
     "stacked",

@@ -26,7 +26,11 @@ def disturbed(lifted: nn.Module) -> nn.Module:
 
 
 def by_slice(conv: nn.Module, x: torch.Tensor, step: int) -> torch.Tensor:
-    return torch.stack([conv(x[:, :, i]) for i in range(0, x.shape[2], step)], 2)
+    """Slices 0, step, 2 * step, ...; each ``step`` times where the convolution is transposed."""
+    read = range(0, x.shape[2], step)
+    if isinstance(conv, nn.ConvTranspose2d):
+        read = [i // step for i in range(x.shape[2] * step)]
+    return torch.stack([conv(x[:, :, i]) for i in read], 2)
 
 
 def shifted(x: torch.Tensor, count: int, shares: list[float], border: str) -> torch.Tensor:
@@ -66,8 +70,9 @@ def a3d(lifted, conv, x, step):
 
 def p3d(lifted, conv, x, step):
     along, dilation = lifted.fusion.along, conv.dilation[0]
-    planes = by_slice(conv, x, 1)
-    size, taps, depth = along.shape[1], along.shape[2], x.shape[2]
+    transposed = isinstance(conv, nn.ConvTranspose2d)
+    planes, step = by_slice(conv, x, step if transposed else 1), 1 if transposed else step
+    size, taps, depth = along.shape[1], along.shape[2], planes.shape[2]
     slices = []
     for i in range(0, depth, step):
         total = torch.zeros_like(planes[:, :, 0])
@@ -132,7 +137,7 @@ def psc(lifted, conv, x, step):
 ANSWERS = {"tsm": tsm, "alignshift": alignshift, "a3d": a3d, "p3d": p3d, "psc": psc}
 
 
-def assert_chain(name: str, fusion: Fusion, conv: nn.Conv2d, x: torch.Tensor, stride: int) -> None:
+def assert_chain(name: str, fusion: Fusion, conv: nn.Module, x: torch.Tensor, stride: int) -> None:
     """A lifted convolution equals its chain written out."""
     lifted = disturbed(thirdaxis.convert(conv, fusion))
     told = {"thickness": torch.tensor(THICKNESS[: len(x)])} if name == "alignshift" else {}
@@ -156,6 +161,15 @@ def test_every_chain_written_out(name, groups, side, stride, operator):
         else:
             fusion = operator(name, depth)
         assert_chain(name, fusion, conv, torch.randn(2, into, depth, 7, 6), stride)
+
+
+@pytest.mark.parametrize("name", ["tsm", "alignshift", "a3d", "p3d"])
+@pytest.mark.parametrize("groups", [(16, 7, 1), (16, 8, 2), (18, 18, 18)])
+@pytest.mark.parametrize("shape", [(2, 2, 0), (3, 2, 1), (4, 2, 1), (3, 1, 1)])
+def test_every_transposed_chain_written_out(name, groups, shape, operator):
+    into, out, count = groups
+    conv = nn.ConvTranspose2d(into, out, *shape, groups=count)
+    assert_chain(name, operator(name, 4), conv, torch.randn(2, into, 4, 4, 5), shape[1])
 
 
 def test_pointwise_convolutions_take_part_where_the_settings_say_so():

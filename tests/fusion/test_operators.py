@@ -243,6 +243,14 @@ def test_i3d_keeps_one_parameter_of_three_dimensions(start, stride):
     assert_equals_dense(lifted, conv, name, x)
 
 
+@pytest.mark.parametrize("side,stride,padding", [(2, 1, 0), (2, 2, 0), (4, 1, 1), (4, 2, 1)])
+def test_i3d_from_the_centre_of_an_even_kernel(side, stride, padding):
+    """The tap that reads the slice itself is the lower of the two in the middle."""
+    conv, x = nn.Conv2d(3, 4, side, stride, padding), torch.randn(1, 3, 6, 8, 8)
+    lifted = thirdaxis.convert(conv, thirdaxis.I3D(start="centre"))
+    torch.testing.assert_close(lifted(x), per_slice(conv, x, stride), **TIGHT)
+
+
 # What gives the 2D answer where all slices are alike, from its start on.
 KEEPS_SLICES = [
     "slicewise",
@@ -312,6 +320,26 @@ def test_transposed_convolutions_of_identical_slices(side, stride, padding, extr
     channels = [0, 1] if fusion == "acs" else list(range(6))
     middle = out[:, channels, 3 * stride]
     torch.testing.assert_close(middle, flat[:, channels], **TIGHT)
+
+
+@pytest.mark.parametrize("side,stride,padding,extra", UP)
+@pytest.mark.parametrize("dilation", [1, 2])
+def test_transposed_i3d_written_out(side, stride, padding, extra, dilation):
+    """Slices are repeated, then every tap along depth is a transposed convolution of a slice."""
+    conv = nn.ConvTranspose2d(3, 2, side, stride, padding, extra, dilation=dilation)
+    lifted, x = thirdaxis.convert(conv, "i3d"), torch.randn(1, 3, 4, 5, 4)
+    lifted.weight.data.normal_()
+    repeated, middle = x.repeat_interleave(stride, 2), dilation * (side - 1) // 2
+    for i, out in enumerate(lifted(x).unbind(2)):
+        expected = conv.bias.view(-1, 1, 1)
+        for tap in range(side):
+            source = i + middle - dilation * tap
+            if 0 <= source < repeated.shape[2]:
+                kernel = lifted.weight[:, :, tap]
+                sizes = stride, padding, extra, 1, dilation
+                one = F.conv_transpose2d(repeated[:, :, source], kernel, None, *sizes)
+                expected = expected + one
+        torch.testing.assert_close(out, expected, **TIGHT)
 
 
 @pytest.mark.parametrize("fusion", FUSIONS)

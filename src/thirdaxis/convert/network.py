@@ -32,7 +32,7 @@ def convert(
     training flag, ``requires_grad``, shared parameters and hooks; the given network is untouched.
     Tensors with a height and a width come out as (N, C, D, H, W), vectors as (N, C). Operators with
     parameters of their own put them into the convolutions, as a child named ``fusion``. Every call
-    may give ``thickness=``, (N,) in mm, which ``alignshift`` asks for.
+    may give ``thickness=``, (N,) in mm, which ``alignshift`` and ``A3D(reference=...)`` ask for.
 
     Args:
         net: a network that takes pictures (N, C, H, W).

@@ -120,10 +120,11 @@ def plant(net: nn.Module, settings: Mapping[str, Setting], slices: Mapping[str, 
             continue
         operator: Operator | None = None
         if fusion.fixed_depth() is None or name in slices:
-            operator = fusion.operator(_layer(module, slices.get(name, 0)))
+            operator = fusion.operator(layer_of(module, slices.get(name, 0)))
         if operator is not None:
             _refuse_taken(name, module)
             module.fusion = operator.train(module.training)
+            operator.adopt(module)
             owners.add(name)
         if weight is None:
             if operator is not None and operator.replaces_kernel:
@@ -140,7 +141,8 @@ def plant(net: nn.Module, settings: Mapping[str, Setting], slices: Mapping[str, 
     return owners
 
 
-def _layer(conv: nn.Conv2d | nn.ConvTranspose2d, slices: int) -> Layer:
+def layer_of(conv: nn.Conv2d | nn.ConvTranspose2d, slices: int = 0) -> Layer:
+    """A convolution as its operator is told of it."""
     return Layer(
         conv.in_channels,
         conv.out_channels,
@@ -153,12 +155,12 @@ def _layer(conv: nn.Conv2d | nn.ConvTranspose2d, slices: int) -> Layer:
 
 
 def own_parameters(net: nn.Module) -> set[str]:
-    """Names of the parameters that belong to operators, not to the 2D network."""
+    """Names of what checkpoints hold that belongs to operators, not to the 2D network."""
     return {
         f"{name}.{own}" if name else own
         for name, module in net.named_modules()
         if isinstance(module, Operator)
-        for own, _ in module.named_parameters()
+        for own in module.state_dict()
     }
 
 

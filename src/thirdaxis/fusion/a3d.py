@@ -10,6 +10,7 @@ from thirdaxis.axes import DEPTH, Geometry
 from thirdaxis.errors import InputError, UsageError
 from thirdaxis.fusion.base import Layer, Operator, OwningFusion
 from thirdaxis.fusion.depth import convolve_slices, transpose_slices
+from thirdaxis.fusion.thickness import reach
 
 
 @dataclass(frozen=True)
@@ -20,16 +21,32 @@ class A3D(OwningFusion):
     number of slices D is fixed: ``depth`` for the volumes, and for each layer what comes of it,
     found by running the network's shapes when it is converted. Kernels of any sides are reached.
 
+    With a ``reference`` the mix counts in millimetres: ``P[d, k]`` weighs not slice d but the place
+    that lies d - k slices of the reference thickness from slice k,
+
+        ``x'[c, k] = sum over d of P[d, k, c] x[c, k + a (d - k)]``,
+
+    where ``a = min(1, reference / thickness)`` and x is interpolated linearly between slices. That
+    is the mix with ``P'[e, k] = sum over d of P[d, k] max(0, 1 - |e - k - a (d - k)|)``, for each
+    volume of a batch its own. At the reference thickness and for thinner slices P' is P. Thicker
+    ones reach fewer neighbours, down to none: P' becomes diagonal, and its columns keep their sums,
+    so that volumes of identical slices are answered alike at any thickness. It shortens the reach
+    as ``alignshift`` does, which is the case of a P that shifts by one slice and keeps the end
+    slice; at strided depth and for unknown thickness too.
+
     Source: Yang et al., "Asymmetric 3D Context Fusion for Universal Lesion Detection", MICCAI 2021,
-    before both convolutions of every dense layer (overrides ``"@dense_layers"``).
+    before both convolutions of every dense layer (overrides ``"@dense_layers"``). The reference is
+    beyond the paper, which suggests to adapt to thickness.
 
     Attributes:
         depth: slices D of the volumes that the network takes.
         noise: half-width of the uniform noise at the start.
         pointwise: whether slices are mixed before 1 x 1 convolutions too.
+        reference: thickness that a step from slice to slice of the mix stands for, in mm; None
+            mixes all volumes alike, as the paper does.
 
     Raises:
-        UsageError: a depth below 1, or noise below 0.
+        UsageError: a depth below 1, noise below 0, or a reference that is not positive.
     """
 
     name: ClassVar[str] = "a3d"
@@ -39,6 +56,7 @@ class A3D(OwningFusion):
     depth: int = 7
     noise: float = 0.1
     pointwise: bool = False
+    reference: float | None = None
 
     def __post_init__(self) -> None:
         """Checks the settings."""
@@ -46,6 +64,8 @@ class A3D(OwningFusion):
             raise UsageError(f"a3d: depth is a whole number of slices from 1, got {self.depth!r}")
         if not self.noise >= 0:
             raise UsageError(f"a3d: noise is a number from 0, got {self.noise!r}")
+        if self.reference is not None and not self.reference > 0:
+            raise UsageError(f"a3d: reference is positive, in mm, got {self.reference!r}")
 
     def reaches(self, geometry: Geometry) -> bool:
         """Kernels of any sides; 1 x 1 ones where the settings say so."""
@@ -54,6 +74,11 @@ class A3D(OwningFusion):
     def fixed_depth(self) -> int:
         """Slices of the volumes."""
         return self.depth
+
+    @property
+    def needs_thickness(self) -> bool:
+        """Where the mix counts in millimetres."""
+        return self.reference is not None
 
     def operator(self, layer: Layer) -> Operator:
         """The mix of one convolution."""
@@ -77,11 +102,11 @@ class Mix(Operator):
         start = torch.eye(count, dtype=noise.dtype, device=noise.device).unsqueeze(-1)
         self.mix = nn.Parameter(start + noise)
 
-    def mixed(self, x: Tensor) -> Tensor:
+    def mixed(self, x: Tensor, geometry: Geometry) -> Tensor:
         """(N, C, D, H, W) with the slices of each channel mixed.
 
         Raises:
-            InputError: another number of slices.
+            InputError: another number of slices, or no thickness where the settings ask for it.
         """
         if x.shape[DEPTH] != self.mix.shape[0]:
             raise InputError(
@@ -89,16 +114,36 @@ class Mix(Operator):
                 f"which are {self.mix.shape[0]} at a layer that got {x.shape[DEPTH]}: give volumes "
                 f"of {self.settings.depth}, or convert with A3D(depth=...)"
             )
-        return torch.einsum("ncdhw,dkc->nckhw", x, self.mix.to(x.dtype))
+        if self.settings.reference is None:
+            return torch.einsum("ncdhw,dkc->nckhw", x, self.mix.to(x.dtype))
+        share = reach(geometry, self.settings.reference, "a3d with a reference thickness")
+        return torch.einsum("ncdhw,ndkc->nckhw", x, shortened(self.mix, share).to(x.dtype))
 
     def convolve(
         self, x: Tensor, weight: Tensor, bias: Tensor | None, geometry: Geometry
     ) -> Tensor:
         """Convolves every slice of the mixed (N, C, D, H, W)."""
-        return convolve_slices(self.mixed(x), weight, bias, geometry)
+        return convolve_slices(self.mixed(x, geometry), weight, bias, geometry)
 
     def convolve_transposed(
         self, x: Tensor, weight: Tensor, bias: Tensor | None, geometry: Geometry
     ) -> Tensor:
         """Transposed convolution of every slice of the mixed (N, C, D, H, W)."""
-        return transpose_slices(self.mixed(x), weight, bias, geometry)
+        return transpose_slices(self.mixed(x, geometry), weight, bias, geometry)
+
+
+def shortened(mix: Tensor, share: Tensor) -> Tensor:
+    """The mix of each volume whose slices are thicker than the reference.
+
+    Args:
+        mix: (D, D, C), from slice, to slice, channel.
+        share: (N,), how many slices of the volume stand for one of the reference, from 0 to 1.
+
+    Returns:
+        (N, D, D, C).
+    """
+    slices = torch.arange(len(mix), dtype=mix.dtype, device=mix.device)
+    steps = slices.view(-1, 1) - slices
+    places = slices + share.to(mix).view(-1, 1, 1) * steps  # of what P[d, k] weighs, (N, d, k)
+    near = 1 - (slices.view(-1, 1, 1) - places.unsqueeze(1)).abs()
+    return torch.einsum("nedk,dkc->nekc", near.clamp(min=0), mix)

@@ -7,8 +7,9 @@ import torch
 from torch import Tensor
 
 from thirdaxis.axes import Geometry
-from thirdaxis.errors import UsageError
-from thirdaxis.fusion.base import Fusion
+from thirdaxis.errors import UsageError, did_you_mean
+from thirdaxis.fusion.base import Fusion, Layer, Operator
+from thirdaxis.fusion.channel_planes import ChannelPlanes
 from thirdaxis.fusion.planes import (
     EVEN,
     VIEW_AXIS,
@@ -21,6 +22,8 @@ from thirdaxis.fusion.planes import (
     transpose_plane,
 )
 
+ASSIGN = ("order", "kernel", "learned")
+
 
 @dataclass(frozen=True)
 class ACS(Fusion):
@@ -31,15 +34,25 @@ class ACS(Fusion):
     convolutions share out whole groups from three groups on, else the channels of each group.
     Equals a dense K x K x K convolution whose kernel is zero outside those planes.
 
+    Which channel looks at which plane may also be chosen one by one, at the same cost and with the
+    same parameters: ``assign="kernel"`` judges each 2D kernel, by how it is built, when the network
+    is converted or loads a 2D checkpoint (see `thirdaxis.fusion.channel_planes.planes_by_kernel`);
+    ``assign="learned"`` is what `thirdaxis.harden` makes of a trained ``soft_acs``, and starts in
+    order. The planes go into checkpoints, as ``fusion.planes`` beside the weight. Kernels that no
+    layer owns keep the order.
+
     Source: Yang et al., "Reinventing 2D Convolutions for 3D Images", IEEE JBHI 2021. The paper
-    prints the opposite assignment of thirds to planes than its code; this is the code's.
+    prints the opposite assignment of thirds to planes than its code; this is the code's. Planes
+    for single channels are beyond the paper, which leaves the best assignment to further study.
 
     Attributes:
         planes: the plane of each third of the output channels.
         split: proportions in which the channels are shared out, in the order of ``planes``.
+        assign: ``"order"``, ``"kernel"`` or ``"learned"``.
 
     Raises:
-        UsageError: a plane that is none of axial, coronal and sagittal, or no proportions.
+        UsageError: a plane that is none of axial, coronal and sagittal, no proportions, or an
+            unknown way to assign.
     """
 
     name: ClassVar[str] = "acs"
@@ -47,6 +60,7 @@ class ACS(Fusion):
     fixed_point: ClassVar[str] = "each third is a dense convolution with a flat kernel"
     planes: Planes = ("axial", "coronal", "sagittal")
     split: Three = EVEN
+    assign: str = "order"
 
     def __post_init__(self) -> None:
         """Checks the planes and the split."""
@@ -56,6 +70,16 @@ class ACS(Fusion):
             raise UsageError(
                 f"ACS: split takes three whole numbers from 0, not all 0, got {self.split!r}"
             )
+        if self.assign not in ASSIGN:
+            guess = did_you_mean(str(self.assign), ASSIGN)
+            raise UsageError(f"ACS: unknown assign {self.assign!r}{guess}")
+
+    def operator(self, layer: Layer) -> Operator | None:
+        """The planes of the channels of one convolution, where they are not in order."""
+        if self.assign == "order":
+            return None
+        judged = self.assign == "kernel"
+        return ChannelPlanes(self, layer, self.planes, self.split, judged)
 
     def convolve(
         self, x: Tensor, weight: Tensor, bias: Tensor | None, geometry: Geometry

@@ -8,8 +8,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from thirdaxis.axes import Geometry
-from thirdaxis.errors import InputError, UsageError, did_you_mean
+from thirdaxis.errors import UsageError, did_you_mean
 from thirdaxis.fusion.shift import Shift
+from thirdaxis.fusion.thickness import reach
 
 BORDERS = ("keep", "zero")
 
@@ -38,7 +39,6 @@ class AlignShift(Shift):
     """
 
     name: ClassVar[str] = "alignshift"
-    needs_thickness: ClassVar[bool] = True
     runs: ClassVar[str] = "1×K×K, after a shift of 1/8 + 1/8 of the input channels by so many mm"
     fixed_point: ClassVar[str] = (
         'at the reference thickness and with `border="zero"` equals `tsm`; very thick slices equal '
@@ -56,21 +56,21 @@ class AlignShift(Shift):
             guess = did_you_mean(str(self.border), BORDERS)
             raise UsageError(f"alignshift: unknown border {self.border!r}{guess}")
 
+    @property
+    def needs_thickness(self) -> bool:
+        """Always."""
+        return True
+
     def mixed(self, x: Tensor, geometry: Geometry) -> Tensor:
         """Shifts by the share of a slice that the thickness of each volume asks for.
 
         Raises:
             InputError: no thickness was given.
         """
-        if geometry.thickness is None:
-            raise InputError(
-                "alignshift needs the thickness of the slices: call the network with "
-                "thickness=..., a tensor (N,) in mm, one number a volume"
-            )
+        share = reach(geometry, self.reference, self.name).to(x).view(-1, 1, 1, 1, 1)
         count = self.moved(x)
         if count == 0:
             return x
-        share = self.share(geometry.thickness).to(x).view(-1, 1, 1, 1, 1)
         first, second = x[:, :count], x[:, count : 2 * count]
         if self.border == "zero":
             ahead = F.pad(first[:, :, 1:], (0, 0, 0, 0, 0, 1))
@@ -80,8 +80,3 @@ class AlignShift(Shift):
             back = torch.cat([second[:, :, :1], second[:, :, :-1]], 2)
         moved = [torch.lerp(first, ahead, share), torch.lerp(second, back, share)]
         return torch.cat([*moved, x[:, 2 * count :]], 1)
-
-    def share(self, thickness: Tensor) -> Tensor:
-        """How far to shift, in slices from 0 to 1, for each thickness (N,) in mm."""
-        share = (self.reference / thickness).clamp(0, 1)
-        return torch.where(thickness > 0, share, torch.zeros_like(share))

@@ -22,7 +22,7 @@ class Layer:
         groups: its groups.
         transposed: whether it is a transposed convolution.
         slices: slices of its input, where the operator fixes their number.
-        like: a tensor of the dtype and on the device that parameters are to have.
+        like: its 2D kernel, of the dtype and on the device that parameters are to have.
     """
 
     in_channels: int
@@ -34,8 +34,32 @@ class Layer:
     like: torch.Tensor
 
 
+class Acting(ABC):
+    """What convolves volumes: settings alone, or with parameters of their own."""
+
+    @abstractmethod
+    def convolve(
+        self, x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, geometry: Geometry
+    ) -> torch.Tensor:
+        """Convolves a volume with the stored kernel."""
+
+    @abstractmethod
+    def convolve_transposed(
+        self, x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, geometry: Geometry
+    ) -> torch.Tensor:
+        """Transposed convolution of a volume with the stored kernel."""
+
+    def stored(self, weight: torch.Tensor) -> torch.Tensor:
+        """The kernel that the converted layer keeps as its parameter: the 2D one, unless said."""
+        return weight
+
+    def cost(self, weight: torch.Tensor) -> int:
+        """Multiply-accumulates for one position of the output, given the stored kernel."""
+        return weight.numel()
+
+
 @dataclass(frozen=True)
-class Fusion(ABC):
+class Fusion(Acting):
     """Settings of a fusion operator: how a 2D convolution looks along the third axis.
 
     An operator is a frozen dataclass that says what a kernel does to a volume. Kernels that it does
@@ -47,7 +71,6 @@ class Fusion(ABC):
         mixes_slices: whether it looks along depth at all.
         owns_parameters: whether each convolution gets an `Operator` with parameters beside the
             kernel.
-        needs_thickness: whether a call of the network has to give the thickness of slices.
         runs: for the table of operators: kernels that run on (D, H, W).
         extra: for the table: parameters more than the 2D convolution has.
         fixed_point: for the table: the identity that proves it.
@@ -56,7 +79,6 @@ class Fusion(ABC):
     name: ClassVar[str]
     mixes_slices: ClassVar[bool] = True
     owns_parameters: ClassVar[bool] = False
-    needs_thickness: ClassVar[bool] = False
     runs: ClassVar[str] = ""
     extra: ClassVar[str] = "none"
     fixed_point: ClassVar[str] = ""
@@ -71,13 +93,14 @@ class Fusion(ABC):
         """Whether it does anything to such a kernel: square ones larger than 1 x 1, unless said."""
         return geometry.square and not geometry.pointwise
 
-    def stored(self, weight: torch.Tensor) -> torch.Tensor:
-        """The kernel that the converted layer keeps as its parameter: the 2D one, unless said."""
-        return weight
-
     def fixed_depth(self) -> int | None:
         """Slices that volumes must have, where the operator's parameters fit no other number."""
         return None
+
+    @property
+    def needs_thickness(self) -> bool:
+        """Whether a call of the network has to give the thickness of slices: not, unless said."""
+        return False
 
     def operator(self, layer: Layer) -> "Operator | None":
         """The module that a convolution gets for the parameters of its operator, if there are any.
@@ -86,22 +109,6 @@ class Fusion(ABC):
             layer: the convolution.
         """
         return None
-
-    def cost(self, weight: torch.Tensor) -> int:
-        """Multiply-accumulates for one position of the output, given the stored kernel."""
-        return weight.numel()
-
-    @abstractmethod
-    def convolve(
-        self, x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, geometry: Geometry
-    ) -> torch.Tensor:
-        """Convolves a volume with a 2D kernel."""
-
-    @abstractmethod
-    def convolve_transposed(
-        self, x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, geometry: Geometry
-    ) -> torch.Tensor:
-        """Transposed convolution of a volume with a 2D kernel."""
 
 
 @dataclass(frozen=True)
@@ -126,7 +133,7 @@ class OwningFusion(Fusion):
         return transpose_slices(x, weight, bias, geometry)
 
 
-class Operator(nn.Module, ABC):
+class Operator(nn.Module, Acting):
     """An operator with parameters of its own: a child, named ``fusion``, of a convolution.
 
     It answers what `Fusion` answers, for that one convolution.
@@ -148,25 +155,8 @@ class Operator(nn.Module, ABC):
         """As the settings say."""
         return self.settings.reaches(geometry)
 
-    def stored(self, weight: torch.Tensor) -> torch.Tensor:
-        """The kernel that the convolution keeps as its parameter: the 2D one, unless said."""
-        return weight
-
-    def cost(self, weight: torch.Tensor) -> int:
-        """Multiply-accumulates for one position of the output."""
-        return weight.numel()
-
-    @abstractmethod
-    def convolve(
-        self, x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, geometry: Geometry
-    ) -> torch.Tensor:
-        """Convolves a volume with the stored kernel."""
-
-    @abstractmethod
-    def convolve_transposed(
-        self, x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, geometry: Geometry
-    ) -> torch.Tensor:
-        """Transposed convolution of a volume with the stored kernel."""
+    def adopt(self, conv: nn.Module) -> None:
+        """Is called once with the convolution that got it; does nothing, unless said."""
 
     def extra_repr(self) -> str:
         """The settings."""

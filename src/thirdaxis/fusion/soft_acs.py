@@ -48,6 +48,25 @@ class PlaneWeights(Operator):
         super().__init__(settings)
         self.logits = nn.Parameter(layer.like.new_zeros(layer.out_channels, 3))
 
+    def leaning(self, planes: Tensor, groups: int) -> Tensor:
+        """The plane of the largest weight of each output channel, 0 axial, 1 coronal, 2 sagittal.
+
+        From three groups on, the channels of a group decide together.
+
+        Args:
+            planes: (C_out,), the planes of channels that lean nowhere.
+            groups: groups of the convolution.
+
+        Returns:
+            (C_out,).
+        """
+        shares = torch.softmax(self.logits.detach(), 1)
+        shares = shares + 1e-6 * nn.functional.one_hot(planes.long(), 3)
+        if groups >= 3:
+            together = shares.unflatten(0, (groups, -1)).mean(1, keepdim=True)
+            shares = together.expand(-1, len(planes) // groups, -1).flatten(0, 1)
+        return shares.argmax(1)
+
     def cost(self, weight: Tensor) -> int:
         """Three convolutions."""
         return 3 * weight.numel()
