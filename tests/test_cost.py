@@ -5,6 +5,7 @@ import sys
 
 import pytest
 
+pytestmark = pytest.mark.slow
 P3D_NORMS = 3 * 128 * (6 * 128**2 + 12 * 64**2 + 24 * 32**2) / 1e9
 
 

@@ -1,5 +1,6 @@
 """Convolutions along depth that the operators share, and padding under the depth rule."""
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -66,7 +67,7 @@ def convolve_thin(
     """
     flat = (axis for axis in (DEPTH, HEIGHT, WIDTH) if weight.shape[axis] == 1)
     axis = next((axis for axis in flat if padding[axis - DEPTH] == 0), None)
-    if axis is None or groups > 1 or not _left_to_slow_code(x, weight):
+    if axis is None or groups > 1 or not _left_to_slow_code(x, weight, stride):
         return F.conv3d(x, weight, bias, stride, padding, dilation, groups)
     planes = x[(slice(None),) * axis + (slice(None, None, stride[axis - DEPTH]),)]
     pictures = planes.movedim(axis, 1).flatten(0, 1)
@@ -77,15 +78,17 @@ def convolve_thin(
     return volume.contiguous() if axis == DEPTH else volume
 
 
-def _left_to_slow_code(x: torch.Tensor, weight: torch.Tensor) -> bool:
+def _left_to_slow_code(x: torch.Tensor, weight: torch.Tensor, stride: Sequence[int]) -> bool:
     """Whether torch, from 2.8 to 2.15 at least, keeps an ungrouped ``conv3d`` from oneDNN.
 
-    With 1 x 1 x 1 kernels its own code is fast, and some larger ones it never takes.
+    With 1 x 1 x 1 kernels its own code is fast, and some larger ones it never takes. For the few
+    voxels of a last layer it is fast too, since oneDNN sorts the weights anew in every call.
     """
-    batch, channels, depth, height, _ = x.shape
+    if x.device.type != "cpu" or max(weight.shape[2:]) == 1 or min(weight.shape[3:]) > 3:
+        return False
+    batch, channels, depth, height, width = x.shape
     small = known(batch == 1) and known(channels * depth * height <= 20480)
-    taken = max(weight.shape[2:]) > 1 and min(weight.shape[3:]) <= 3
-    return small and taken and x.device.type == "cpu"
+    return small and known(depth * height * width > 32 * math.prod(stride))
 
 
 def convolve_volume(
