@@ -14,16 +14,13 @@ import argparse
 import gc
 import json
 import os
-import platform
-import shlex
 import statistics
-import sys
 import tempfile
 import time
 from collections.abc import Callable
-from datetime import date
 from pathlib import Path
 
+import tables
 import torch
 import torchvision
 from torch import nn
@@ -34,7 +31,6 @@ from thirdaxis.axes import Geometry
 from thirdaxis.fusion.base import Fusion
 from thirdaxis.fusion.depth import convolve_slices
 
-RESULTS = Path(__file__).parent / "results"
 FUSIONS = (thirdaxis.ACS(), thirdaxis.Slicewise())
 SIZE = (1, 3, 32, 112, 112)
 SMALL = (1, 3, 2, 33, 33)
@@ -207,17 +203,11 @@ def main() -> None:
     told = parser.parse_args()
     torch.set_num_threads(told.threads)
     torch.manual_seed(0)
-    versions = f"Python {platform.python_version()}, torch {torch.__version__}, "
-    versions += f"torchvision {torchvision.__version__}; {platform.machine()}, CPU, "
     busy = os.getloadavg()[0]
     table = [row for fusion in FUSIONS for row in rows(fusion, told.repeats)]
     lines = [
-        f"# Cost of the carrier, {date.today()}",
-        "",
-        f"`{shlex.join(['python', 'benchmarks/carrier.py', *sys.argv[1:]])}`",
-        "",
-        f"{versions}{told.threads} threads of {os.cpu_count()} cores, load {busy:.1f} at the start "
-        f"and {os.getloadavg()[0]:.1f} at the end (1 minute's mean).",
+        f"{tables.versions('torch', 'torchvision')}, CPU, "
+        f"{tables.threads_and_load(told.threads, busy)}",
         "",
         f"ResNet-50 at {' x '.join(map(str, SIZE))}: `convert` against 3D modules written by hand, "
         f"equal outputs and gradients. Times in ms of {told.repeats} turns: the median by hand, "
@@ -232,10 +222,7 @@ def main() -> None:
         "",
         *(conversion(fusion) + "\n" for fusion in FUSIONS),
     ]
-    RESULTS.mkdir(exist_ok=True)
-    target = RESULTS / f"{date.today()}-carrier.md"
-    target.write_text("\n".join(lines), encoding="utf-8")
-    print(target.read_text(encoding="utf-8"))
+    tables.leave("carrier", "Cost of the carrier", lines)
 
 
 if __name__ == "__main__":

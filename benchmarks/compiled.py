@@ -7,16 +7,13 @@ Each network is compiled to one graph, compared with eager mode, then timed in t
 
 import argparse
 import os
-import platform
-import shlex
 import statistics
-import sys
 import time
-from datetime import date
 
+import tables
 import torch
 import torchvision
-from carrier import RESULTS, inference, times
+from carrier import inference, times
 
 import thirdaxis
 from thirdaxis.nets.unet import UNet
@@ -60,13 +57,7 @@ def main() -> None:
     busy = os.getloadavg()[0]
     table = [row(name, told.repeats) for name in NETWORKS]
     lines = [
-        f"# Compiled networks, {date.today()}",
-        "",
-        f"`{shlex.join(['python', 'benchmarks/compiled.py', *sys.argv[1:]])}`",
-        "",
-        f"Python {platform.python_version()}, torch {torch.__version__}; {platform.machine()} CPU, "
-        f"{told.threads} threads of {os.cpu_count()} cores, load {busy:.1f} at the start and "
-        f"{os.getloadavg()[0]:.1f} at the end (1 minute's mean).",
+        f"{tables.versions('torch')}, CPU, {tables.threads_and_load(told.threads, busy)}",
         "",
         f"Forward pass at {' x '.join(map(str, SIZE))}, ACS, inductor, one graph; medians of "
         f"{told.repeats} in turns; error: largest difference over the largest value.",
@@ -76,10 +67,7 @@ def main() -> None:
         *table,
         "",
     ]
-    RESULTS.mkdir(exist_ok=True)
-    target = RESULTS / f"{date.today()}-compiled.md"
-    target.write_text("\n".join(lines), encoding="utf-8")
-    print(target.read_text(encoding="utf-8"))
+    tables.leave("compiled", "Compiled networks", lines)
 
 
 if __name__ == "__main__":

@@ -12,18 +12,17 @@ import itertools
 import json
 import os
 import platform
-import shlex
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
-from datetime import date
 from pathlib import Path
 from typing import Any
+
+import tables
 
 FUSIONS = ("slicewise", "i3d", "acs")
 FRACTIONS = (0.1, 1.0)
 STARTS = ("imagenet", "random")
-RESULTS = Path(__file__).parent / "results"
 
 
 def train(cell: tuple[float, str, str], told: argparse.Namespace) -> None:
@@ -88,13 +87,9 @@ def main() -> None:
     held_out = json.loads(
         (told.runs / "acs-imagenet-1.0" / "metrics.json").read_text(encoding="utf-8")
     )
-    command = ["python", "benchmarks/hippocampus.py", told.data.name, told.weights.name, "--runs"]
-    command += ["runs", "--steps", str(told.steps), "--fold", str(told.fold)]
+    command = [told.data.name, told.weights.name, "--runs", "runs", "--steps", str(told.steps)]
+    command += ["--fold", str(told.fold), "--workers", str(told.workers)]
     lines = [
-        f"# Hippocampus, {date.today()}",
-        "",
-        f"`{shlex.join(command)} --workers {told.workers}`",
-        "",
         f"Python {versions['python']}, torch {versions['torch']}, MONAI {versions['monai']}, "
         f"Lightning {versions['lightning']}; {platform.machine()}, one thread a run, "
         f"{os.cpu_count()} cores shared by {told.workers} runs.",
@@ -109,10 +104,7 @@ def main() -> None:
         *(row(cell, told.runs) for cell in cells),
         "",
     ]
-    RESULTS.mkdir(exist_ok=True)
-    target = RESULTS / f"{date.today()}-hippocampus.md"
-    target.write_text("\n".join(lines), encoding="utf-8")
-    print(target.read_text(encoding="utf-8"))
+    tables.leave("hippocampus", "Hippocampus", lines, command)
 
 
 if __name__ == "__main__":

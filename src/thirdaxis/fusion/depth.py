@@ -1,11 +1,12 @@
 """Convolutions along depth that the operators share, and padding under the depth rule."""
 
+import math
 from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
 
-from thirdaxis.axes import DEPTH, WIDTH, Geometry, Pair, depth_window, known, strided
+from thirdaxis.axes import DEPTH, HEIGHT, WIDTH, Geometry, Pair, depth_window, known, strided
 
 
 def pad_axis(
@@ -49,6 +50,47 @@ def depth_padded(
     return pad_axis(x, DEPTH, left, right, geometry.pad_mode), 0
 
 
+def convolve_thin(
+    x: torch.Tensor,
+    weight: torch.Tensor,
+    bias: torch.Tensor | None,
+    stride: Sequence[int],
+    padding: Sequence[int],
+    dilation: Sequence[int],
+    groups: int,
+) -> torch.Tensor:
+    """``F.conv3d`` with a kernel of a single tap along some axis, fast for small volumes too.
+
+    A single volume of few values, as the deeper layers of most networks get, torch leaves on a CPU
+    to slow code of its own. Cut into planes along that axis it is many pictures, and a 2D
+    convolution of these goes to oneDNN: three times faster or more, forward and backward.
+    """
+    flat = (axis for axis in (DEPTH, HEIGHT, WIDTH) if weight.shape[axis] == 1)
+    axis = next((axis for axis in flat if padding[axis - DEPTH] == 0), None)
+    if axis is None or groups > 1 or not _left_to_slow_code(x, weight, stride):
+        return F.conv3d(x, weight, bias, stride, padding, dilation, groups)
+    planes = x[(slice(None),) * axis + (slice(None, None, stride[axis - DEPTH]),)]
+    pictures = planes.movedim(axis, 1).flatten(0, 1)
+    plane = [i for i in range(3) if DEPTH + i != axis]
+    steps, pads, gaps = ([v[i] for i in plane] for v in (stride, padding, dilation))
+    out = F.conv2d(pictures, weight.squeeze(axis), bias, steps, pads, gaps)
+    volume = out.unflatten(0, (x.shape[0], -1)).movedim(1, axis)
+    return volume.contiguous() if axis == DEPTH else volume
+
+
+def _left_to_slow_code(x: torch.Tensor, weight: torch.Tensor, stride: Sequence[int]) -> bool:
+    """Whether torch, from 2.8 to 2.15 at least, keeps an ungrouped ``conv3d`` from oneDNN.
+
+    With 1 x 1 x 1 kernels its own code is fast, and some larger ones it never takes. For the few
+    voxels of a last layer it is fast too, since oneDNN sorts the weights anew in every call.
+    """
+    if x.device.type != "cpu" or max(weight.shape[2:]) == 1 or min(weight.shape[3:]) > 3:
+        return False
+    batch, channels, depth, height, width = x.shape
+    small = known(batch == 1) and known(channels * depth * height <= 20480)
+    return small and known(depth * height * width > 32 * math.prod(stride))
+
+
 def convolve_volume(
     x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, geometry: Geometry
 ) -> torch.Tensor:
@@ -69,7 +111,7 @@ def convolve_slices(
     x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, geometry: Geometry
 ) -> torch.Tensor:
     """Convolves every slice with a 2D kernel; a depth stride keeps slices 0, s, 2s, …"""
-    return F.conv3d(
+    return convolve_thin(
         x,
         weight.unsqueeze(DEPTH),
         bias,
@@ -143,7 +185,12 @@ def convolve_along(
     if DEPTH in axes:
         x, paddings[0] = depth_padded(x, geometry, weight.shape[DEPTH], window)
     sizes = _along(axes, strides, 1), _along(axes, paddings, 0), _along(axes, dilations, 1)
-    return F.conv3d(x, weight, None, *sizes, geometry.groups)
+    if axes == (DEPTH,) and x.device.type == "cpu":  # conv3d would be slow with a single thread
+        stride, padding, dilation = (list(values[:2]) for values in sizes)
+        kernel, groups = weight.squeeze(WIDTH), geometry.groups
+        picture = F.conv2d(x.flatten(HEIGHT), kernel, None, stride, padding, dilation, groups)
+        return picture.unflatten(HEIGHT, x.shape[HEIGHT:])
+    return convolve_thin(x, weight, None, *sizes, geometry.groups)
 
 
 def transpose_along(

@@ -9,6 +9,7 @@ from thirdaxis.axes import DEPTH, HEIGHT, WIDTH, Geometry, depth_window, known, 
 from thirdaxis.errors import UsageError, did_you_mean
 from thirdaxis.fusion.depth import (
     convolve_slices,
+    convolve_thin,
     depth_padded,
     pad_axis,
     repeat_slices,
@@ -91,7 +92,7 @@ def convolve_plane(x: Tensor, weight: Tensor, geometry: Geometry, axis: int) -> 
     x, left = depth_padded(x, geometry, weight.shape[-1])
     padding, dilation = [left, *geometry.padding], [geometry.dilation[0], *geometry.dilation]
     padding[1 + view], dilation[1 + view] = 0, 1
-    return F.conv3d(
+    return convolve_thin(
         x,
         weight.unsqueeze(axis),
         None,
