@@ -79,7 +79,7 @@ def layers(volume: tuple[int, int, int], depth_stride: bool) -> list[Layer]:
 
 
 def operators() -> dict[str, Callable[[int], thirdaxis.Fusion]]:
-    """Every operator of the table, for a number of slices; and ACS in halves and quarters."""
+    """Every operator of the table, for a number of slices; and ACS with half of it axial."""
     found = {name: (lambda depth, kind=kind: kind()) for name, kind in thirdaxis.FUSIONS.items()}
     found["a3d"] = lambda depth: thirdaxis.A3D(depth=depth)
     found["acs 2:1:1"] = lambda depth: thirdaxis.ACS(split=(2, 1, 1))
@@ -253,7 +253,8 @@ def main() -> None:
     head = [
         f"{tables.versions('torch')}, {device}, {tables.threads_and_load(count, busy)}",
         "",
-        f"{about} Batch {told.batch}, float32, {told.repeats} turns.",
+        f"{about} `acs 2:1:1` is `ACS(split=(2, 1, 1))`, half of the channels axial. Batch "
+        f"{told.batch}, float32, {told.repeats} turns.",
         "",
     ]
     tables.leave("operators", "Time and memory of the operators", [*head, *lines])
