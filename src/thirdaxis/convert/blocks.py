@@ -1,0 +1,231 @@
+"""The blocks that a network repeats, found by its structure, and which planes each works on."""
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+
+from torch import nn
+
+from thirdaxis.axes import pair
+from thirdaxis.convert.attention import why_depth_is_kept
+from thirdaxis.convert.carrier import Setting
+from thirdaxis.convert.rotary import computes_positions
+from thirdaxis.errors import UsageError, did_you_mean
+from thirdaxis.fusion.by_block import ByBlock
+
+CONTAINERS = nn.Sequential, nn.ModuleList, nn.ModuleDict
+LISTS = nn.ModuleList, nn.ModuleDict
+CHAINS = {"blocks", "block", "layers", "layer", "stages", "stage", "branches", "units", "features"}
+HOLDS = 0.5  # share of the parameters from which a block is but a stage of smaller blocks
+
+
+@dataclass(frozen=True)
+class Turn:
+    """How a block works on volumes.
+
+    Attributes:
+        name: of the block.
+        plane: the axes that it works on, of D, H and W in order.
+        pooling: what becomes of tokens without a place, ``"group"`` or ``"mean"``.
+        prefix: how many tokens stand before those of the picture, where that is known.
+        number: its place among its siblings.
+        widths: numbers of channels that its layers take.
+        sequence_first: whether its sequences have the batch second.
+        convolves: whether it has spatial convolutions.
+        positions: modules of the network that compute rotary positions.
+    """
+
+    name: str
+    plane: str
+    pooling: str
+    prefix: int | None
+    number: int
+    widths: frozenset[int]
+    sequence_first: bool
+    convolves: bool
+    positions: tuple[nn.Module, ...]
+
+
+def turns(net: nn.Module, settings: Mapping[str, Setting]) -> dict[str, Turn]:
+    """The blocks of a network that an operator of blocks acts on, by name.
+
+    Args:
+        net: a 2D network.
+        settings: the setting of every module, by name.
+
+    Raises:
+        UsageError: such an operator finds no block.
+    """
+    modules = dict(net.named_modules())
+    positions = tuple(m for m in modules.values() if computes_positions(m))
+    found: dict[str, Turn] = {}
+    for fusion in dict.fromkeys(setting.fusion for setting in settings.values()):
+        if not isinstance(fusion, ByBlock):
+            continue
+        names = named_blocks(net, fusion)
+        mine = [name for name in names if settings[name].fusion == fusion]
+        alone = not any(net.children()) and fusion.plane(0) == "HW"
+        if not mine and not alone:
+            raise UsageError(
+                f"convert: {fusion.name!r} finds no block to act on"
+                + (" that has attention" if fusion.needs_attention else "")
+                + f": name them by {type(fusion).__name__}(blocks=...)"
+            )
+        for number, name in enumerate(mine):
+            for part in _callable_parts(name, modules[name]):
+                told = fusion.prefix if fusion.prefix is not None else _prefix(part, modules)
+                found[part] = _turn(part, modules[part], fusion, number, told, positions)
+    return found
+
+
+def named_blocks(net: nn.Module, fusion: ByBlock) -> list[str]:
+    """Names of the blocks of a network, in its order; those that the settings name, if they do.
+
+    A block is one of several parts of the same class in a ``Sequential``, ``ModuleList`` or
+    ``ModuleDict`` that neither strides nor upsamples. Parts that stride and are repeated with the
+    same layers do so within, as attention to a coarser grid does. Where the parts are stages made
+    of smaller blocks, it is those. A network without any takes its convolutions that keep sides.
+
+    Raises:
+        UsageError: a name that is no part of the network.
+    """
+    modules = dict(net.named_modules())
+    if fusion.blocks is None:
+        found = _repeated(net, "")
+        if fusion.needs_attention:
+            return [name for name in found if why_depth_is_kept(modules[name])]
+        return found or [name for name, module in modules.items() if name and keeps_sides(module)]
+    for pattern in fusion.blocks:
+        if not any(fnmatchcase(name, pattern) for name in modules):
+            guess = did_you_mean(pattern, [name for name, _ in net.named_children()])
+            raise UsageError(f"{fusion.name}: no module matches {pattern!r}{guess}")
+    named = [n for n in modules if any(fnmatchcase(n, pattern) for pattern in fusion.blocks)]
+    return [n for n in named if not any(n != m and n.startswith(f"{m}.") for m in named if m)]
+
+
+def keeps_sides(module: nn.Module) -> bool:
+    """Whether this is a convolution larger than 1 x 1 that keeps height and width."""
+    if not isinstance(module, nn.Conv2d) or pair(module.kernel_size) == (1, 1):
+        return False
+    if isinstance(module.padding, str):
+        return module.padding == "same"
+    sides = zip(
+        *(pair(module.kernel_size), pair(module.padding), pair(module.dilation)), strict=True
+    )
+    return pair(module.stride) == (1, 1) and all(2 * p == d * (k - 1) for k, p, d in sides)
+
+
+def _repeated(module: nn.Module, name: str) -> list[str]:
+    children = [(child, part) for child, part in module.named_children() if any(part.children())]
+    kinds = Counter(_kind(part) for _, part in children)
+    layers = Counter(_layers(part) for _, part in children)
+    found = []
+    for child, part in children:
+        path = f"{name}.{child}" if name else child
+        inner = _repeated(part, path)
+        block = isinstance(module, CONTAINERS) and kinds[_kind(part)] > 1 and _mixes(part)
+        if not block or _is_stage(part, path, inner):
+            found += inner
+        elif not _grows(part) and (not _strides(part) or layers[_layers(part)] > 1):
+            found.append(path)
+    return found
+
+
+def _kind(part: nn.Module) -> tuple[type, ...]:
+    """Its class; of a mere container, what it contains."""
+    mere = type(part) in CONTAINERS
+    return (type(part), *(type(child) for child in part.children())) if mere else (type(part),)
+
+
+def _mixes(part: nn.Module) -> bool:
+    """Whether it has more than norms and activations."""
+    return any(parameter.dim() > 1 for parameter in part.parameters())
+
+
+def _layers(part: nn.Module) -> tuple:
+    """Its layers that have weights, which tell blocks apart that do different things."""
+    return (
+        type(part),
+        *(
+            (name, tuple(layer._parameters["weight"].shape))
+            for name, layer in part.named_modules()
+            if not any(layer.children()) and layer._parameters.get("weight") is not None
+        ),
+    )
+
+
+def _is_stage(part: nn.Module, path: str, inner: list[str]) -> bool:
+    """Whether most of a part are smaller blocks, one after the other."""
+    modules = {f"{path}.{name}": module for name, module in part.named_modules() if name}
+    chained = []
+    for name in inner:
+        holder = name.rpartition(".")[0]
+        owner = part if holder == path else modules[holder]
+        if isinstance(owner, nn.Sequential) or holder.rpartition(".")[2] in CHAINS:
+            chained.append(name)
+        elif isinstance(owner, LISTS) and type(owner) not in LISTS:
+            chained.append(name)  # a container with a forward of its own
+    held = {id(p): p.numel() for name in chained for p in modules[name].parameters()}
+    whole = sum(p.numel() for p in part.parameters())
+    return sum(held.values()) > HOLDS * whole
+
+
+def _grows(part: nn.Module) -> bool:
+    return any(
+        isinstance(layer, nn.Upsample | nn.PixelShuffle | nn.PixelUnshuffle)
+        or (isinstance(layer, nn.ConvTranspose2d) and max(pair(layer.stride)) > 1)
+        for layer in part.modules()
+    )
+
+
+def _strides(part: nn.Module) -> bool:
+    strides = (getattr(layer, "stride", 1) for layer in part.modules())
+    return any(max(pair(s)) > 1 for s in strides if isinstance(s, int | tuple | list))
+
+
+def _callable_parts(name: str, part: nn.Module) -> list[str]:
+    """The block itself, or the parts of a mere list, which nobody calls."""
+    if type(part) not in LISTS:
+        return [name]
+    return [f"{name}.{child}" for child, _ in part.named_children()]
+
+
+def _prefix(name: str, modules: Mapping[str, nn.Module]) -> int | None:
+    """How many tokens are no part of the picture, as the nearest module around a block says."""
+    while name:
+        name = name.rpartition(".")[0]
+        told = getattr(modules[name], "num_prefix_tokens", None)
+        if isinstance(told, int):
+            return told
+    return None
+
+
+def _turn(
+    name: str,
+    part: nn.Module,
+    fusion: ByBlock,
+    number: int,
+    prefix: int | None,
+    positions: tuple[nn.Module, ...],
+) -> Turn:
+    place = name.rpartition(".")[2]
+    told = ("normalized_shape", "num_features", "num_channels", "in_channels", "in_features")
+    widths = set()
+    for layer in part.modules():
+        for key in told:
+            value = vars(layer).get(key)
+            value = value[-1] if isinstance(value, tuple | list) and value else value
+            widths |= {value} if isinstance(value, int) else set()
+    attention = [m for m in part.modules() if isinstance(m, nn.MultiheadAttention)]
+    return Turn(
+        name,
+        fusion.plane(number),
+        fusion.pooling,
+        prefix,
+        int(place) if place.isdigit() else number,
+        frozenset(widths),
+        any(not m.batch_first for m in attention),
+        any(isinstance(m, nn.Conv2d) and pair(m.kernel_size) != (1, 1) for m in part.modules()),
+        positions,
+    )
