@@ -45,11 +45,11 @@ def embedded(module: nn.Module, sides: Pair) -> list[torch.Tensor]:
         pixel = told.inv_freq.new_zeros(())
         size = (1, 1, sides[0] * patch[0], sides[1] * patch[1])
         return tensors_in(module(pixel.expand(size)))
-    wider = (sides[0] + 1, sides[1])
     get: Any = module.get_embed
-    found = tensors_in(get(shape=list(sides)))
-    if tensors_in(get(shape=list(wider)))[0].shape[-2] == wider[0] * wider[1]:
-        return found
+    asked = (sides, (sides[0] + 1, sides[1]))
+    found = [tensors_in(get(shape=list(two))) for two in asked]
+    if all(x[0].shape[-2] == two[0] * two[1] for x, two in zip(found, asked, strict=True)):
+        return found[0]
     twin: Any = copy.deepcopy(module)  # it keeps the positions of one grid, whatever is asked
     twin.update_feat_shape(list(sides))
     return tensors_in(twin.get_embed())
