@@ -1,6 +1,5 @@
 """Operators of whole blocks, against the same axis moves written out by hand around the blocks."""
 
-
 import pytest
 import timm
 import torch
@@ -375,7 +374,7 @@ def test_flatten3d_is_one_sequence(depth):
 
 
 def rotations(depth, height, width, bands):
-    """Three-dimensional positions of timm's DINOv3 written out, [sin, cos] of (bands rows, columns).
+    """Three-dimensional positions of timm's DINOv3 written out, [sin, cos] of rows and columns.
 
     Frequencies 1, 5, 9, ... of the rows, and of the columns, turn with depth.
     """

@@ -4,19 +4,23 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from types import FunctionType
 
 from torch import nn
 
 from thirdaxis.axes import pair
 from thirdaxis.convert.attention import why_depth_is_kept
 from thirdaxis.convert.carrier import Setting
+from thirdaxis.convert.reading import code_names
 from thirdaxis.convert.rotary import computes_positions
 from thirdaxis.errors import UsageError, did_you_mean
 from thirdaxis.fusion.by_block import ByBlock
 
 CONTAINERS = nn.Sequential, nn.ModuleList, nn.ModuleDict
 LISTS = nn.ModuleList, nn.ModuleDict
+SORTING = {"blockify", "unroll"}  # functions that put windows one after the other
 CHAINS = {"blocks", "block", "layers", "layer", "stages", "stage", "branches", "units", "features"}
+MOST_PREFIX = 16  # class and register tokens that a sequence may have, if nobody says how many
 HOLDS = 0.5  # share of the parameters from which a block is but a stage of smaller blocks
 
 
@@ -28,7 +32,7 @@ class Turn:
         name: of the block.
         plane: the axes that it works on, of D, H and W in order.
         pooling: what becomes of tokens without a place, ``"group"`` or ``"mean"``.
-        prefix: how many tokens stand before those of the picture, where that is known.
+        prefixes: how many tokens may stand before those of the picture.
         number: its place among its siblings.
         widths: numbers of channels that its layers take.
         sequence_first: whether its sequences have the batch second.
@@ -39,7 +43,7 @@ class Turn:
     name: str
     plane: str
     pooling: str
-    prefix: int | None
+    prefixes: tuple[int, ...]
     number: int
     widths: frozenset[int]
     sequence_first: bool
@@ -72,10 +76,12 @@ def turns(net: nn.Module, settings: Mapping[str, Setting]) -> dict[str, Turn]:
                 + (" that has attention" if fusion.needs_attention else "")
                 + f": name them by {type(fusion).__name__}(blocks=...)"
             )
+        for name in mine:
+            _refuse_other_order(name, modules)
         for number, name in enumerate(mine):
             for part in _callable_parts(name, modules[name]):
-                told = fusion.prefix if fusion.prefix is not None else _prefix(part, modules)
-                found[part] = _turn(part, modules[part], fusion, number, told, positions)
+                prefixes = _prefixes(part, modules) if fusion.prefix is None else (fusion.prefix,)
+                found[part] = _turn(part, modules[part], fusion, number, prefixes, positions)
     return found
 
 
@@ -191,14 +197,39 @@ def _callable_parts(name: str, part: nn.Module) -> list[str]:
     return [f"{name}.{child}" for child, _ in part.named_children()]
 
 
-def _prefix(name: str, modules: Mapping[str, nn.Module]) -> int | None:
-    """How many tokens are no part of the picture, as the nearest module around a block says."""
+def _prefixes(name: str, modules: Mapping[str, nn.Module]) -> tuple[int, ...]:
+    """How many tokens may be no part of the picture: what the nearest module around says, or none.
+
+    Some networks put theirs in front of the last blocks alone.
+    """
     while name:
         name = name.rpartition(".")[0]
         told = getattr(modules[name], "num_prefix_tokens", None)
         if isinstance(told, int):
-            return told
-    return None
+            return (told, 0)
+    return tuple(range(MOST_PREFIX + 1))
+
+
+def _refuse_other_order(name: str, modules: Mapping[str, nn.Module]) -> None:
+    """Refuses blocks inside code that sorts the tokens by windows, which shapes cannot tell.
+
+    Raises:
+        UsageError: it does.
+    """
+    around = name
+    while around:
+        around = around.rpartition(".")[0]
+        for function in vars(type(modules[around])).values():
+            used = (
+                set(code_names(function.__code__)) if isinstance(function, FunctionType) else set()
+            )
+            if used & SORTING:
+                raise UsageError(
+                    f"convert: {type(modules[around]).__name__} sorts the tokens that {name!r} "
+                    f"gets ({', '.join(sorted(used & SORTING))}), so that planes of another "
+                    "orientation cannot be found in them: take another fusion, or leave the block "
+                    'out by overrides={name: "slicewise"}'
+                )
 
 
 def _turn(
@@ -206,7 +237,7 @@ def _turn(
     part: nn.Module,
     fusion: ByBlock,
     number: int,
-    prefix: int | None,
+    prefixes: tuple[int, ...],
     positions: tuple[nn.Module, ...],
 ) -> Turn:
     place = name.rpartition(".")[2]
@@ -222,7 +253,7 @@ def _turn(
         name,
         fusion.plane(number),
         fusion.pooling,
-        prefix,
+        prefixes,
         int(place) if place.isdigit() else number,
         frozenset(widths),
         any(not m.batch_first for m in attention),

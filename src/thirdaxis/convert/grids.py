@@ -9,8 +9,6 @@ from thirdaxis.axes import Pair, alike, in_example
 from thirdaxis.convert.blocks import Turn
 from thirdaxis.convert.carrier import Call, ConversionError
 
-MOST_PREFIX = 16  # class and register tokens that a sequence may have, if the network does not say
-
 
 @dataclass(frozen=True)
 class Grid:
@@ -68,7 +66,7 @@ def grid_of(tensors: Sequence[torch.Tensor], told: Sequence[Pair], turn: Turn, c
         fitting = [
             (length - height * width, (height, width))
             for height, width in planes
-            if _fits(in_example(length - height * width), turn.prefix)
+            if in_example(length - height * width) in turn.prefixes
         ]
         if fitting:
             prefix, sides = min(fitting, key=lambda pair: in_example(pair[0]))
@@ -84,10 +82,6 @@ def grid_of(tensors: Sequence[torch.Tensor], told: Sequence[Pair], turn: Turn, c
         "how many tokens are no part of the picture by prefix=... in the settings of the fusion, "
         'or leave the block out by overrides={name: "slicewise"}'
     )
-
-
-def _fits(rest: int, prefix: int | None) -> bool:
-    return rest == prefix if prefix is not None else 0 <= rest <= MOST_PREFIX
 
 
 def _map_grid(x: torch.Tensor, turn: Turn, planes: list[Pair], seen: list[Pair]) -> Grid:
@@ -124,9 +118,8 @@ def _alike_in_shape(sides: Pair, plane: Pair) -> bool:
 
 def _in_proportion(length: int, turn: Turn, seen: list[Pair]) -> Pair | None:
     """The grid of so many tokens with exactly the proportions of the volume's slices."""
-    prefixes = [turn.prefix] if turn.prefix is not None else range(MOST_PREFIX + 1)
     for height, width in map(in_numbers, seen[:1]):
-        for prefix in prefixes:
+        for prefix in turn.prefixes:
             for rows in range(1, height + 1):
                 columns, rest = divmod(length - prefix, rows)
                 if rest == 0 and columns > 0 and rows * width == columns * height:

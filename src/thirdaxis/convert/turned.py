@@ -9,10 +9,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from thirdaxis.axes import in_example, known
-from thirdaxis.convert.blocks import Turn
+from thirdaxis.convert.blocks import MOST_PREFIX, Turn
 from thirdaxis.convert.carrier import Call, ConversionError, Hidden, Setting, hide
 from thirdaxis.convert.entry import Part, map_tensors, tensors_in
-from thirdaxis.convert.grids import MOST_PREFIX, Grid, grid_of, in_numbers
+from thirdaxis.convert.grids import Grid, grid_of, in_numbers
 from thirdaxis.convert.rotary import recomputed
 from thirdaxis.convert.sides import pairs_told, with_pair
 from thirdaxis.errors import ThirdaxisError
@@ -252,7 +252,7 @@ def _refusal(move: Move, error: Exception) -> ConversionError:
     )
     return ConversionError(
         f"block {move.name!r} does not take {what}, where its slices are {height} x {width}: "
-        f"{said.splitlines()[0]}; "
+        f"{said.splitlines()[0].split('; ')[0]}; "
         + (
             "it is made for sequences without positions of its own: convert with 'planecycle'"
             if move.plane == WHOLE
