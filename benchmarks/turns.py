@@ -80,8 +80,8 @@ def places(net: nn.Module, side: int, grids: dict[str, Grid]) -> str:
             seen.setdefault(name, flat[0][0] if isinstance(flat[0], list) else flat[0])
 
         modules[name].register_forward_pre_hook(note, with_kwargs=True)
-    picture = torch.randn(1, 3, side, side, dtype=torch.float64, requires_grad=True)
-    net(picture)
+    picture = torch.randn(2, 3, side, side, dtype=torch.float64, requires_grad=True)
+    net(picture)  # two, for torch's batch norm has wrong gradients of single pictures
     right = tried = 0
     for name, x in seen.items():
         grid = grids[name]
@@ -193,9 +193,9 @@ def table(suite: str, rows: list[dict[str, Any]], command: str) -> str:
         "",
         f"{len(rows)} networks: {counts}. Random weights, double precision, depth kept. "
         "*any sides*: a volume of three slices runs; *cubes*: only one of as many slices as a map "
-        'has rows; *refuses*: an error says why. Wherever it runs, `order=("HW",)` equals `slicewise` in '
-        "every bit. *places*: tokens or pixels, of those tried, whose gradient in the picture is "
-        "largest where the block takes them to lie.",
+        'has rows; *refuses*: an error says why. Wherever it runs, `order=("HW",)` equals '
+        "`slicewise` in every bit. *places*: tokens or pixels, of those tried, whose gradient in "
+        "the picture is largest where the block takes them to lie.",
         "",
         "| " + " | ".join(COLUMNS) + " |",
         "|---" * len(COLUMNS) + "|",
