@@ -54,6 +54,8 @@ class Move:
     def there(self, x: Tensor) -> Tensor:
         """A tensor of slices as one of planes."""
         grid, count = self.grid, self.sizes[0]
+        if self.plane == "HW" and self.pooling == "group":
+            return x
         if grid.is_map(x) and self.plane != WHOLE:
             return _permuted(x, (0, grid.rows, grid.rows + 1), FROM[self.plane])
         if not grid.is_sequence(x):
@@ -61,9 +63,10 @@ class Move:
         at = grid.tokens
         voxels = x.narrow(at, grid.prefix, grid.area).unflatten(at, grid.sides)
         if self.plane == WHOLE:
-            voxels = voxels.movedim(0, at - 1).flatten(at - 1, at + 1).unsqueeze(0)
+            voxels = _in_order(voxels.movedim(0, at - 1)).flatten(at - 1, at + 1).unsqueeze(0)
         else:
-            voxels = _permuted(voxels, (0, at, at + 1), FROM[self.plane]).flatten(at, at + 1)
+            voxels = _permuted(voxels, (0, at, at + 1), FROM[self.plane])
+            voxels = _in_order(voxels).flatten(at, at + 1)
         return self._joined(resampled(self._prefix(x), count, self.pooling), voxels)
 
     def back(self, x: Tensor) -> Tensor:
@@ -82,10 +85,11 @@ class Move:
         voxels = x.narrow(at, grid.prefix, turned.area)
         if self.plane == WHOLE:
             voxels = voxels.select(0, 0).unflatten(at - 1, (self.depth, *grid.sides))
-            voxels = voxels.movedim(at - 1, 0).flatten(at, at + 1)
+            voxels = _in_order(voxels.movedim(at - 1, 0)).flatten(at, at + 1)
         else:
             voxels = voxels.unflatten(at, turned.sides)
-            voxels = _permuted(voxels, (0, at, at + 1), inverse).flatten(at, at + 1)
+            voxels = _permuted(voxels, (0, at, at + 1), inverse)
+            voxels = _in_order(voxels).flatten(at, at + 1)
         return self._joined(resampled(self._prefix(x), self.depth, "group"), voxels)
 
     def _prefix(self, x: Tensor) -> Tensor:
@@ -113,6 +117,11 @@ def _permuted(x: Tensor, axes: Sequence[int], source: Sequence[int]) -> Tensor:
     for place, i in zip(axes, source, strict=True):
         order[place] = axes[i]
     return x.permute(order)
+
+
+def _in_order(x: Tensor) -> Tensor:
+    """The same in plain order; a reshape would ask a traced graph whether sizes are one."""
+    return x.clone(memory_format=torch.contiguous_format)
 
 
 def resampled(x: Tensor, count: int, pooling: str) -> Tensor:
