@@ -7,6 +7,7 @@ import threading
 import pytest
 import timm
 import torch
+import torch.nn.functional as F
 from torch import nn
 from torchvision import models
 
@@ -37,14 +38,15 @@ class Mixer(nn.Module):
         sides = told or (named["height"], named["width"])
         height, width = sides[0] if len(sides) == 1 else sides
         grid = self.norm(x).transpose(1, 2).unflatten(2, (height, width))
-        return x + self.conv(grid).flatten(2).transpose(1, 2)
+        x = x + self.conv(grid).flatten(2).transpose(1, 2)
+        return (x, (height, width)) if self.way == "handed on" else x
 
 
 class Told(nn.Module):
     def __init__(self, way):
         super().__init__()
         self.cut = nn.Conv2d(3, 6, 4, 4)
-        self.layers = nn.ModuleList([Mixer(), Mixer(), Mixer()])
+        self.layers = nn.ModuleList(Mixer(way=way) for _ in range(3))
         self.way = way
 
     def forward(self, x):
@@ -52,7 +54,9 @@ class Told(nn.Module):
         height, width = x.shape[-2:]
         x = x.flatten(2).transpose(1, 2)
         for layer in self.layers:
-            if self.way == "pair":
+            if self.way == "handed on":
+                x, (height, width) = layer(x, (height, width))
+            elif self.way == "pair":
                 x = layer(x, (height, width))
             elif self.way == "two":
                 x = layer(x, height, width)
@@ -61,7 +65,7 @@ class Told(nn.Module):
         return x
 
 
-@pytest.mark.parametrize("way", ["pair", "two", "named"])
+@pytest.mark.parametrize("way", ["pair", "two", "named", "handed on"])
 def test_sides_that_blocks_are_told_are_those_of_the_plane(way):
     torch.manual_seed(0)
     net, volume = Told(way), torch.randn(2, 3, 5, 12, 8)
@@ -72,6 +76,7 @@ def test_sides_that_blocks_are_told_are_those_of_the_plane(way):
         planes = x.permute(order)
         n, count, rows, columns, width = planes.shape
         out = layer(planes.reshape(n * count, rows * columns, width), rows, columns)
+        out = out[0] if way == "handed on" else out
         inverse = [order.index(i) for i in range(5)]
         x = out.view(n, count, rows, columns, width).permute(inverse)
     same(found, x.permute(0, 2, 3, 4, 1).flatten(2, 3))
@@ -170,6 +175,27 @@ def test_relative_tables_take_cubes_and_say_so():
     assert "3 x 3 x 3" in line and "overrides=" in line and "\n" not in line
 
 
+class Coarse(nn.Module):
+    """A block that looks at a coarser grid within, as attention with reduced keys does."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv, self.point = nn.Conv2d(4, 4, 2, 2), nn.Conv2d(4, 4, 1)
+
+    def forward(self, x):
+        return x + F.interpolate(self.point(self.conv(x)), size=x.shape[-2:])
+
+
+def test_a_stride_inside_a_block_leaves_the_volume_alone():
+    torch.manual_seed(0)
+    net, volume = nn.Sequential(Coarse(), Coarse()), torch.randn(1, 4, 4, 6, 8)
+    for depth_stride in (True, False):
+        told = PlaneCycle(order=("DH", "HW"), blocks=("0", "1"))
+        found = thirdaxis.convert(net, told, depth_stride=depth_stride)(volume)
+        first = torch.stack([net[0](volume[..., i]) for i in range(8)], 4)
+        same(found, torch.stack([net[1](first[:, :, i]) for i in range(4)], 2))
+
+
 class Masked(Sequences):
     def forward(self, x):
         x = self.cut(x).flatten(2).transpose(1, 2)
@@ -225,7 +251,7 @@ class Halves(nn.Module):
     ],
 )
 def test_refusals_at_run_time(net, size, words):
-    lifted = thirdaxis.convert(net, PlaneCycle(order="DH"))
+    lifted = thirdaxis.convert(net, PlaneCycle(order="DH", blocks="layers.*"))
     with pytest.raises(thirdaxis.ConversionError, match=words):
         lifted(torch.randn(1, 3, *size))
 

@@ -4,7 +4,7 @@ import pytest
 import timm
 import torch
 import torch.nn.functional as F
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from torch import nn
 from torch.utils.checkpoint import checkpoint
@@ -149,6 +149,7 @@ def test_planted_wrongs_are_caught():
     batch=st.integers(1, 2),
     registers=st.integers(0, 3),
 )
+@example(depth=1, sides=(1, 1), order=["DW"], mean=False, batch=1, registers=2)
 def test_any_sizes_and_orders(depth, sides, order, mean, batch, registers):
     torch.manual_seed(0)
     net = Small(blocks=3, grid=sides, registers=registers)
@@ -304,14 +305,14 @@ def test_convnext_and_where_blocks_go():
 SWIN = dict(img_size=32, depths=(2, 4), num_heads=(2, 4), embed_dim=16, window_size=4)
 
 
-def swin(library):
+def swin(library, **told):
     """A Swin of six blocks, and its steps on (N, H, W, C); True for a block."""
     if library == "torchvision":
         net = shaken(models.SwinTransformer([4, 4], 16, [2, 4], [2, 4], [4, 4], num_classes=3))
         patches, first, merging, second = net.features
         steps = [(patches, False), *((b, True) for b in first), (merging, False)]
         return net, [*steps, *((b, True) for b in second), (net.norm, False)]
-    net = shaken(timm.create_model(library, **SWIN))
+    net = shaken(timm.create_model(library, **SWIN | told))
     steps = [(net.patch_embed, False)]
     for layer in net.layers:
         steps += [(layer.downsample, False), *((block, True) for block in layer.blocks)]
@@ -321,10 +322,10 @@ def swin(library):
 @pytest.mark.parametrize(
     "library", ["swin_tiny_patch4_window7_224", "swinv2_tiny_window8_256", "torchvision"]
 )
-@pytest.mark.parametrize("depth", [4, 9])
-def test_swin_windows_and_channels_last(library, depth):
-    """Shifted windows, padded and masked for the plane's own sides."""
-    net, steps = swin(library)
+@pytest.mark.parametrize("depth,told", [(4, {}), (9, {}), (8, {"embed_dim": 8})])
+def test_swin_windows_and_channels_last(library, depth, told):
+    """Shifted windows, padded and masked for the plane's own sides; at last all sizes alike."""
+    net, steps = swin(library, **told)
     volume = torch.randn(1, 3, depth, 32, 32)
     with torch.no_grad():
         lifted = thirdaxis.convert(net, "planecycle")

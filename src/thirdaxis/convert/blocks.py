@@ -89,9 +89,10 @@ def named_blocks(net: nn.Module, fusion: ByBlock) -> list[str]:
     """Names of the blocks of a network, in its order; those that the settings name, if they do.
 
     A block is one of several parts of the same class in a ``Sequential``, ``ModuleList`` or
-    ``ModuleDict`` that neither strides nor upsamples. Parts that stride and are repeated with the
-    same layers do so within, as attention to a coarser grid does. Where the parts are stages made
-    of smaller blocks, it is those. A network without any takes its convolutions that keep sides.
+    ``ModuleDict`` that neither strides nor upsamples nor leaves out a border. Parts with attention
+    that stride and are repeated with the same layers do so within, to look at a coarser grid. Where
+    the parts are stages made of smaller blocks, it is those. A network without any takes its
+    convolutions that keep sides.
 
     Raises:
         UsageError: a name that is no part of the network.
@@ -133,8 +134,10 @@ def _repeated(module: nn.Module, name: str) -> list[str]:
         block = isinstance(module, CONTAINERS) and kinds[_kind(part)] > 1 and _mixes(part)
         if not block or _is_stage(part, path, inner):
             found += inner
-        elif not _grows(part) and (not _strides(part) or layers[_layers(part)] > 1):
-            found.append(path)
+        elif not _changes_sides(part):
+            coarser = layers[_layers(part)] > 1 and why_depth_is_kept(part)
+            if coarser or not _strides(part):
+                found.append(path)
     return found
 
 
@@ -150,11 +153,11 @@ def _mixes(part: nn.Module) -> bool:
 
 
 def _layers(part: nn.Module) -> tuple:
-    """Its layers that have weights, which tell blocks apart that do different things."""
+    """Its layers that have weights, and their strides, which tell apart what looks alike."""
     return (
         type(part),
         *(
-            (name, tuple(layer._parameters["weight"].shape))
+            (name, tuple(layer._parameters["weight"].shape), getattr(layer, "stride", 1))
             for name, layer in part.named_modules()
             if not any(layer.children()) and layer._parameters.get("weight") is not None
         ),
@@ -177,12 +180,18 @@ def _is_stage(part: nn.Module, path: str, inner: list[str]) -> bool:
     return sum(held.values()) > HOLDS * whole
 
 
-def _grows(part: nn.Module) -> bool:
-    return any(
-        isinstance(layer, nn.Upsample | nn.PixelShuffle | nn.PixelUnshuffle)
-        or (isinstance(layer, nn.ConvTranspose2d) and max(pair(layer.stride)) > 1)
-        for layer in part.modules()
-    )
+def _changes_sides(part: nn.Module) -> bool:
+    """Whether a layer upsamples, moves pixels into channels, or leaves out a border."""
+    for layer in part.modules():
+        if isinstance(layer, nn.Upsample | nn.PixelShuffle | nn.PixelUnshuffle):
+            return True
+        if isinstance(layer, nn.ConvTranspose2d) and max(pair(layer.stride)) > 1:
+            return True
+        if type(layer) is not nn.Conv2d or max(*pair(layer.stride), *pair(layer.kernel_size)) == 1:
+            continue
+        if max(pair(layer.stride)) == 1 and not keeps_sides(layer):
+            return True
+    return False
 
 
 def _strides(part: nn.Module) -> bool:

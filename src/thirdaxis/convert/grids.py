@@ -54,23 +54,28 @@ def grid_of(tensors: Sequence[torch.Tensor], told: Sequence[Pair], turn: Turn, c
     Raises:
         ConversionError: it cannot be told.
     """
+    key = (turn.name, *(in_numbers(x.shape) for x in tensors))
+    if key not in call.grids:  # told once: when a checkpoint runs again, more has been seen
+        call.grids[key] = _found(tensors, told, turn, call)
+    return call.grids[key]
+
+
+def _found(tensors: Sequence[torch.Tensor], told: Sequence[Pair], turn: Turn, call: Call) -> Grid:
     seen = [plane for plane, _ in call.depths]
-    planes = [*told, *reversed(call.planes), *seen]
     for x in tensors:
         if x.dim() == 5:
-            return _map_grid(x, turn, planes, seen)
+            return _map_grid(x, turn, [*told, *call.planes, *seen], seen)
     sequences = [x for x in tensors if x.dim() == 4]
     tokens = 1 if turn.sequence_first else 2
     for x in sequences:
         length = x.shape[tokens]
-        fitting = [
-            (length - height * width, (height, width))
-            for height, width in planes
-            if in_example(length - height * width) in turn.prefixes
-        ]
-        if fitting:
-            prefix, sides = min(fitting, key=lambda pair: in_example(pair[0]))
-            return Grid(sides, in_example(prefix), tokens)
+        for planes in (told, call.planes, seen):
+            rests = {
+                in_example(length - height * width): (height, width) for height, width in planes
+            }
+            fitting = [rest for rest in rests if rest in turn.prefixes]
+            if fitting:
+                return Grid(rests[min(fitting)], min(fitting), tokens)
     for x in sequences:
         length = in_example(x.shape[tokens])
         found = _in_proportion(length, turn, seen)

@@ -12,13 +12,15 @@ NAMES = (("H", "W"), ("h", "w"), ("height", "width"), ("Hp", "Wp"))
 
 def pairs_told(args: tuple, kwargs: dict) -> list[Pair]:
     """What may be height and width among arguments: pairs, neighbours, and known names."""
-    found = [tuple(value) for value in (*args, *kwargs.values()) if _is_pair(value)]
+    found = [tuple(value) for value in (*args, *kwargs.values()) if is_pair(value)]
     found += [args[i : i + 2] for i in _neighbours(args)]
     found += [(kwargs[a], kwargs[b]) for a, b in NAMES if a in kwargs and b in kwargs]
     return found
 
 
-def with_pair(args: tuple, kwargs: dict, sides: Pair, turned: Sequence[int]) -> tuple[tuple, dict]:
+def with_pair(
+    args: tuple, kwargs: dict, sides: Sequence[int], turned: Sequence[int]
+) -> tuple[tuple, dict]:
     """The arguments with the two sides of a plane wherever those of the slice are told.
 
     Raises:
@@ -31,7 +33,7 @@ def with_pair(args: tuple, kwargs: dict, sides: Pair, turned: Sequence[int]) -> 
         raise ValueError("it is told two sides")
 
     def exchanged(value: Any) -> Any:
-        is_told = _is_pair(value) and tuple(value) == tuple(sides)
+        is_told = is_pair(value) and tuple(value) == tuple(sides)
         return _like(value, turned) if is_told else value
 
     positional = list(args)
@@ -49,7 +51,8 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, int | torch.SymInt) and not isinstance(value, bool)
 
 
-def _is_pair(value: Any) -> bool:
+def is_pair(value: Any) -> bool:
+    """Whether a value is two whole numbers."""
     return isinstance(value, tuple | list) and len(value) == 2 and all(map(_is_number, value))
 
 

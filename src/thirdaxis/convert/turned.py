@@ -14,7 +14,7 @@ from thirdaxis.convert.carrier import Call, ConversionError, Hidden, Setting, hi
 from thirdaxis.convert.entry import Part, map_tensors, tensors_in
 from thirdaxis.convert.grids import Grid, grid_of, in_numbers
 from thirdaxis.convert.rotary import recomputed
-from thirdaxis.convert.sides import pairs_told, with_pair
+from thirdaxis.convert.sides import is_pair, pairs_told, with_pair
 from thirdaxis.errors import ThirdaxisError
 
 FROM = {"HW": (0, 1, 2), "DW": (1, 0, 2), "DH": (2, 0, 1)}  # left out, rows, columns
@@ -177,7 +177,7 @@ class Turned(Part):
             args, kwargs = self._placed(args, kwargs, move)
         thickness = call.thickness if turn.plane == "HW" else None
         inner = Call(log=call.log, thickness=thickness, plane=turn.plane)
-        within = replace(setting, depth_stride=False, statistics="slice")
+        within = replace(setting, depth_stride=False)  # what strides in a block strides no volume
 
         def there(x: Tensor) -> Tensor:
             if not isinstance(x, Hidden):
@@ -203,6 +203,9 @@ class Turned(Part):
             if move.same_sides or expected:
                 raise
             raise _refusal(move, error) from error
+        if isinstance(output, tuple | list) and len(move.sizes) == 3:  # it may tell sides as well
+            told, _ = with_pair(tuple(output), {}, move.sizes[1:], grid.sides)
+            output = tuple(told) if type(output) is tuple else type(output)(told)
         return map_tensors(output, back)
 
     def _placed(self, args: tuple, kwargs: dict, move: Move) -> tuple[tuple, dict]:
@@ -240,7 +243,7 @@ class Turned(Part):
 
         here, there = in_numbers(grid.sides), in_numbers(move.sizes[1:])
         for part in module.modules():
-            kept = [tuple(v) for v in vars(part).values() if isinstance(v, tuple | list)]
+            kept = [tuple(value) for value in vars(part).values() if is_pair(value)]
             if here in kept and here == there[::-1] != there:  # as many tokens, in another order
                 raise _refusal(move, ValueError(f"{type(part).__name__} keeps the sides"))
             mask = part._buffers.get("attn_mask")
