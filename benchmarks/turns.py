@@ -1,7 +1,7 @@
 """Which public 2D networks run under `planecycle`, each in a process of its own.
 
 For every network, with random weights in double precision: the blocks that are found and their
-planes; whether slices alone (``order=("HW",)``) equal `slicewise` in every bit; whether the tokens
+planes; whether slices alone (``order=("HW",)``) equal `slicewise` to rounding; whether the tokens
 and pixels of the first block of each size lie where they are taken to lie (their gradient in the
 picture is largest there); and which volumes run: of an odd number of slices, or cubes of tokens
 alone.
@@ -97,9 +97,11 @@ def places(net: nn.Module, side: int, grids: dict[str, Grid]) -> str:
             spread = spread.movedim((at, at + 1), (0, 1))
         for row, column in {(0, width - 1), (height - 1, 0), (height - 1, width // 3)}:
             value = spread[row, column].flatten()
-            weight = torch.randn_like(value)
-            slope = torch.autograd.grad((value * weight).sum(), picture, retain_graph=True)[0]
-            heat = nn.functional.adaptive_avg_pool2d(slope.square().sum(1), (height, width))[0]
+            heat = torch.zeros(height, width, dtype=torch.float64)
+            for _ in range(4):
+                weighed = (value * torch.randn_like(value)).sum()
+                slope = torch.autograd.grad(weighed, picture, retain_graph=True)[0][:1]
+                heat += nn.functional.adaptive_avg_pool2d(slope.square().sum(1), (height, width))[0]
             peak = divmod(int(heat.argmax()), width)
             far = max(abs(peak[0] - row), abs(peak[1] - column))
             swapped = max(abs(peak[0] - column), abs(peak[1] - row))
@@ -126,7 +128,7 @@ def judge(suite: str, name: str) -> dict[str, Any]:
         grids = recorded(net, side)
         one = run(net, thirdaxis.PlaneCycle(order=("HW",)), 3, side)
         other = run(net, "slicewise", 3, side)
-        if not all(map(torch.equal, one, other)):
+        if not all(torch.allclose(a, b, 1e-9, 1e-12) for a, b in zip(one, other, strict=True)):
             return row | {"status": "FAILED", "reason": "slices alone differ from slicewise"}
         row["places"] = places(copy.deepcopy(net), side, grids)
         if len(grids) < len(turns):
@@ -197,7 +199,7 @@ def table(suite: str, rows: list[dict[str, Any]], command: str) -> str:
         f"{len(rows)} networks: {counts}. Random weights, double precision, depth kept. "
         "*any sides*: a volume of three slices runs; *cubes*: only one of as many slices as a map "
         'has rows; *refuses*: an error says why. Wherever it runs, `order=("HW",)` equals '
-        "`slicewise` in every bit. *places*: tokens or pixels, of those tried, whose gradient in "
+        "`slicewise` to rounding. *places*: tokens or pixels, of those tried, whose gradient in "
         "the picture is largest where the block takes them to lie.",
         "",
         "| " + " | ".join(COLUMNS) + " |",

@@ -250,6 +250,33 @@ def test_rotary_positions_are_those_of_the_plane(name, sides, depth):
         close(lifted.forward_features(volume), net.norm(torch.cat((glob, grid.flatten(2, 3)), 2)))
 
 
+@pytest.mark.parametrize("depth", [2, 3])
+def test_rotary_positions_in_transformers(depth):
+    transformers = pytest.importorskip("transformers")
+    told = dict(image_size=48, patch_size=16, hidden_size=24, num_attention_heads=2)
+    config = transformers.DINOv3ViTConfig(
+        **told, num_hidden_layers=4, intermediate_size=48, num_register_tokens=2
+    )
+    net = shaken(transformers.DINOv3ViTModel(config).double())
+    volume = torch.randn(1, 3, depth, 48, 48)
+    layers = net.model.layer if hasattr(net, "model") else net.layer
+
+    def run(layer, x, rows, columns):
+        picture = torch.zeros(1, 3, 16 * rows, 16 * columns)
+        out = layer(x, position_embeddings=net.rope_embeddings(picture))
+        return out[0] if isinstance(out, tuple) else out
+
+    blocks = [
+        lambda x, rows, columns, layer=layer: run(layer, x, rows, columns) for layer in layers
+    ]
+    lifted = thirdaxis.convert(net, "planecycle")
+    with torch.no_grad():
+        tokens = slices(net.embeddings, volume)
+        grid, glob = cycled(blocks, tokens[:, :, 3:].unflatten(2, (3, 3)), tokens[:, :, :3], CYCLE)
+        found = lifted(volume).last_hidden_state
+        close(found, net.norm(torch.cat((glob, grid.flatten(2, 3)), 2)))
+
+
 def maps(block, volume, plane):
     """A 2D block on planes of (N, C, D, H, W)."""
     there = {"HW": (0, 2, 1, 3, 4), "DW": (0, 3, 1, 2, 4), "DH": (0, 4, 1, 2, 3)}[plane]

@@ -36,7 +36,7 @@ class Turn:
         number: its place among its siblings.
         widths: numbers of channels that its layers take.
         sequence_first: whether its sequences have the batch second.
-        convolves: whether it has spatial convolutions.
+        convolves: whether it has convolutions, which take channels first.
         positions: modules of the network that compute rotary positions.
     """
 
@@ -266,6 +266,6 @@ def _turn(
         int(place) if place.isdigit() else number,
         frozenset(widths),
         any(not m.batch_first for m in attention),
-        any(isinstance(m, nn.Conv2d) and pair(m.kernel_size) != (1, 1) for m in part.modules()),
+        any(isinstance(m, nn.Conv2d) for m in part.modules()),
         positions,
     )

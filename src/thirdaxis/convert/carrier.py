@@ -41,7 +41,7 @@ class Call:
         log: spatial convolutions as they run, where somebody asked for it.
         thickness: distance between the slices of each volume, (N,) in mm, where the caller gave it.
         planes: heights and widths that convolutions made, in order.
-        grids: where the tokens of blocks lie, as it was told when they first ran.
+        grids: where the tokens of blocks lie and their positions, as told when they first ran.
         plane: axes that the program's height and width are, inside a block that was turned.
     """
 

@@ -174,7 +174,7 @@ class Turned(Part):
         with given[0].bare():
             grid = grid_of(given, pairs_told(args, kwargs), turn, call)
             move = Move(turn.plane, turn.pooling, grid, given[0].shape[0], turn.name)
-            args, kwargs = self._placed(args, kwargs, move)
+            args, kwargs = self._placed(args, kwargs, move, call)
         thickness = call.thickness if turn.plane == "HW" else None
         inner = Call(log=call.log, thickness=thickness, plane=turn.plane)
         within = replace(setting, depth_stride=False)  # what strides in a block strides no volume
@@ -203,12 +203,11 @@ class Turned(Part):
             if move.same_sides or expected:
                 raise
             raise _refusal(move, error) from error
-        if isinstance(output, tuple | list) and len(move.sizes) == 3:  # it may tell sides as well
-            told, _ = with_pair(tuple(output), {}, move.sizes[1:], grid.sides)
-            output = tuple(told) if type(output) is tuple else type(output)(told)
+        if type(output) in (tuple, list) and len(move.sizes) == 3:  # it may tell sides as well
+            output = with_pair(tuple(output), {}, move.sizes[1:], grid.sides)[0]
         return map_tensors(output, back)
 
-    def _placed(self, args: tuple, kwargs: dict, move: Move) -> tuple[tuple, dict]:
+    def _placed(self, args: tuple, kwargs: dict, move: Move, call: Call) -> tuple[tuple, dict]:
         """The arguments, with sides and positions of the plane in place of the slice's.
 
         Raises:
@@ -226,14 +225,7 @@ class Turned(Part):
             masks = [x for x in masks if x.dtype is torch.bool]
             if not rows and not masks:
                 return value
-            fresh = None
-            if len(rows) == len(found):
-                positions = self.turn.positions
-                sides = move.sizes[1:]
-                try:
-                    fresh = recomputed(rows, positions, self.turn.number, grid.sides, sides)
-                except ValueError as error:
-                    raise _refusal(move, error) from error
+            fresh = self._positions(rows, move, call) if len(rows) == len(found) else None
             if fresh is None:
                 raise _refusal(
                     move, ValueError("it gets positions or a mask for the slices from outside")
@@ -252,6 +244,20 @@ class Turned(Part):
         args = tuple(placed(value) for value in args)
         kwargs = {name: placed(value) for name, value in kwargs.items()}
         return with_pair(args, kwargs, grid.sides, move.sizes[1:])
+
+    def _positions(self, given: list[Tensor], move: Move, call: Call) -> list[Tensor] | None:
+        """Rotary positions of the planes; once a call where nothing is drawn at random."""
+        turn = self.turn
+        sides, key = move.sizes[1:], (tuple(map(id, given)), in_numbers(move.sizes))
+        if key in call.grids:
+            return call.grids[key][1]
+        try:
+            fresh = recomputed(given, turn.positions, turn.number, move.grid.sides, sides)
+        except ValueError as error:
+            raise _refusal(move, error) from error
+        if not any(module.training for module in turn.positions):
+            call.grids[key] = given, fresh  # with what was given, whose identity has to last
+        return fresh
 
 
 def _refusal(move: Move, error: Exception) -> ConversionError:
