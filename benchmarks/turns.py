@@ -69,7 +69,11 @@ def recorded(net: nn.Module, side: int) -> dict[str, Grid]:
 
 
 def places(net: nn.Module, side: int, grids: dict[str, Grid]) -> str:
-    """Checks on the 2D network where the tokens of the first block of each size come from."""
+    """Where on the 2D network the tokens of the first block of each size come from.
+
+    Raises:
+        WrongPlace: most of those of the first block come from elsewhere.
+    """
     firsts: dict[Any, str] = {}
     for name, grid in grids.items():
         firsts.setdefault(grid.sides, name)
@@ -84,6 +88,7 @@ def places(net: nn.Module, side: int, grids: dict[str, Grid]) -> str:
     picture = torch.randn(2, 3, side, side, dtype=torch.float64, requires_grad=True)
     net(picture)  # two, for torch's batch norm has wrong gradients of single pictures
     right = tried = 0
+    first = True
     for name, x in seen.items():
         grid = grids[name]
         height, width = grid.sides
@@ -107,8 +112,9 @@ def places(net: nn.Module, side: int, grids: dict[str, Grid]) -> str:
             swapped = max(abs(peak[0] - column), abs(peak[1] - row))
             near = far <= max(1, 0.35 * max(height, width)) and far < swapped
             right, tried = right + near, tried + 1
-    if right < 0.7 * tried:
-        raise WrongPlace(f"{tried - right} of {tried} tokens come from elsewhere in the picture")
+        if first and right < 0.7 * tried:  # later ones have met attention to all positions
+            raise WrongPlace(f"{tried - right} of {tried} tokens come from elsewhere")
+        first = False
     return f"{right} of {tried}"
 
 

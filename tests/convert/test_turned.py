@@ -146,6 +146,18 @@ def test_what_counts_as_a_block(name, count, some):
     assert len(found) == count and some in found
 
 
+def test_layers_of_single_positions_are_no_blocks():
+    def point():
+        return nn.Sequential(nn.Conv2d(4, 4, 1), nn.BatchNorm2d(4), nn.ReLU())
+
+    def pool():
+        return nn.Sequential(nn.AvgPool2d(3, 1, 1), nn.Conv2d(4, 4, 1))
+
+    assert list(turns(nn.Sequential(pool(), point(), pool(), point()))) == ["0", "2"]
+    with pytest.raises(thirdaxis.UsageError, match="finds no block"):
+        turns(nn.Sequential(point(), point()))
+
+
 def test_networks_without_blocks_take_turns_by_convolution():
     torch.manual_seed(0)
     net, volume = UNet(1, 2).eval(), torch.randn(1, 1, 6, 16, 12)

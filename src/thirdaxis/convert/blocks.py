@@ -11,6 +11,7 @@ from torch import nn
 from thirdaxis.axes import pair
 from thirdaxis.convert.attention import why_depth_is_kept
 from thirdaxis.convert.carrier import Setting
+from thirdaxis.convert.private import BatchNorm
 from thirdaxis.convert.reading import code_names
 from thirdaxis.convert.rotary import computes_positions
 from thirdaxis.errors import UsageError, did_you_mean
@@ -148,8 +149,17 @@ def _kind(part: nn.Module) -> tuple[type, ...]:
 
 
 def _mixes(part: nn.Module) -> bool:
-    """Whether it has more than norms and activations."""
-    return any(parameter.dim() > 1 for parameter in part.parameters())
+    """Whether it has weights, and layers that may look at more than one position."""
+    layers = [layer for layer in part.modules() if not any(layer.children())]
+    weighs = any(parameter.dim() > 1 for parameter in part.parameters())
+    return weighs and not all(map(_is_pointwise, layers))
+
+
+def _is_pointwise(layer: nn.Module) -> bool:
+    if isinstance(layer, nn.Conv2d):
+        return pair(layer.kernel_size) == (1, 1)
+    alone = nn.Identity, nn.Dropout, BatchNorm
+    return isinstance(layer, alone) or type(layer).__module__ == "torch.nn.modules.activation"
 
 
 def _layers(part: nn.Module) -> tuple:
