@@ -13,9 +13,11 @@ from thirdaxis.fusion.a3d import A3D
 from thirdaxis.fusion.acs import ACS
 from thirdaxis.fusion.alignshift import AlignShift
 from thirdaxis.fusion.base import Fusion
+from thirdaxis.fusion.flatten3d import Flatten3D
 from thirdaxis.fusion.i3d import I3D
 from thirdaxis.fusion.mean_acs import MeanACS
 from thirdaxis.fusion.p3d import P3D
+from thirdaxis.fusion.planecycle import PlaneCycle
 from thirdaxis.fusion.psc import PSC
 from thirdaxis.fusion.slicewise import Slicewise
 from thirdaxis.fusion.soft_acs import SoftACS
@@ -35,9 +37,11 @@ __all__ = [
     "AlignShift",
     "Check",
     "ConversionError",
+    "Flatten3D",
     "Fusion",
     "InputError",
     "MeanACS",
+    "PlaneCycle",
     "Report",
     "Slicewise",
     "SoftACS",

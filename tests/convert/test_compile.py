@@ -12,7 +12,7 @@ from torch.utils.checkpoint import checkpoint
 from torchvision import models
 
 import thirdaxis
-from thirdaxis.fusion.table import FUSIONS
+from thirdaxis.fusion.table import ON_CONVOLUTIONS
 from thirdaxis.nets.unet import UNet
 
 TORCHVISION = [
@@ -65,7 +65,7 @@ def same(one, other, **close):
     torch.testing.assert_close(one, other, **(close or {"rtol": 1e-4, "atol": 1e-5}))
 
 
-@pytest.mark.parametrize("fusion", FUSIONS)
+@pytest.mark.parametrize("fusion", ON_CONVOLUTIONS)
 def test_training_and_evaluation_compile_to_one_graph(fusion, operator, told):
     torch.manual_seed(0)
     net = thirdaxis.convert(Traps(), operator(fusion, 7))

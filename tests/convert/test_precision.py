@@ -9,7 +9,7 @@ from torch import nn
 from torch.func import functional_call, stack_module_state
 
 import thirdaxis
-from thirdaxis.fusion.table import FUSIONS
+from thirdaxis.fusion.table import ON_CONVOLUTIONS
 from thirdaxis.nets.unet import UNet
 
 
@@ -36,7 +36,7 @@ def tell(given, net, args, kwargs):
     return args, kwargs | given
 
 
-@pytest.mark.parametrize("fusion", FUSIONS)
+@pytest.mark.parametrize("fusion", ON_CONVOLUTIONS)
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 def test_low_precision_weights(fusion, dtype, volume, unet):
     net = unet(fusion)
@@ -51,7 +51,7 @@ def test_low_precision_weights(fusion, dtype, volume, unet):
     assert all(torch.isfinite(p.grad).all() for p in low.parameters())
 
 
-@pytest.mark.parametrize("fusion", FUSIONS)
+@pytest.mark.parametrize("fusion", ON_CONVOLUTIONS)
 def test_autocast_runs_convolutions_low_and_trains_in_full_precision(fusion, volume, unet):
     net = unet(fusion).train()
     expected = net(volume)
@@ -66,7 +66,7 @@ def test_autocast_runs_convolutions_low_and_trains_in_full_precision(fusion, vol
     assert all(p.grad.dtype == torch.float32 for p in net.parameters())
 
 
-@pytest.mark.parametrize("fusion", FUSIONS)
+@pytest.mark.parametrize("fusion", ON_CONVOLUTIONS)
 def test_channels_last(fusion, volume, unet):
     net = unet(fusion)
     expected = net(volume)
@@ -79,7 +79,7 @@ def test_channels_last(fusion, volume, unet):
     torch.testing.assert_close(net(ordered), expected, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("fusion", FUSIONS)
+@pytest.mark.parametrize("fusion", ON_CONVOLUTIONS)
 def test_functional_call(fusion, volume, unet):
     net, other = unet(fusion), unet(fusion)
     with torch.no_grad():

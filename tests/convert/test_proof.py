@@ -9,7 +9,7 @@ import thirdaxis
 from thirdaxis.convert.carrier import LAYERS, RULES, hide_like
 from thirdaxis.convert.claims import CLAIMS
 from thirdaxis.convert.proof import prove
-from thirdaxis.fusion.table import FUSIONS
+from thirdaxis.fusion.table import FUSIONS, ON_CONVOLUTIONS
 
 
 class Net(nn.Module):
@@ -47,7 +47,9 @@ def pictures():
     return torch.randn(2, 3, 16, 16)
 
 
-@pytest.mark.parametrize("fusion", [name for name in FUSIONS if name not in {"slicewise", "a3d"}])
+@pytest.mark.parametrize(
+    "fusion", [name for name in ON_CONVOLUTIONS if name not in {"slicewise", "a3d"}]
+)
 def test_a_network_that_converts(pictures, fusion):
     state = torch.random.get_rng_state()
     net = Net().eval()
@@ -55,9 +57,10 @@ def test_a_network_that_converts(pictures, fusion):
     state = torch.random.get_rng_state()
     proof = prove(net, pictures, fusion)
     assert proof.passed and proof.claims == tuple(CLAIMS), proof.failure
-    assert proof.depth_stride and 0 < proof.error < 1e-10 < proof.sensitivity
-    turned = fusion not in {"tsm", "alignshift"}  # a non-square kernel cannot be
-    assert (proof.lifted, len(proof.executed)) == (2 if turned else 3, 3)
+    assert proof.depth_stride is not FUSIONS[fusion].keeps_depth
+    assert 0 < proof.error < 1e-10 < proof.sensitivity
+    lifted = {"tsm": 3, "alignshift": 3, "planecycle": 1}  # no others turn a non-square kernel
+    assert (proof.lifted, len(proof.executed)) == (lifted.get(fusion, 2), 3)
     assert torch.equal(state, torch.random.get_rng_state())
     assert not net.training and all(p.grad is None for p in net.parameters())
     assert all(torch.equal(value, before[key]) for key, value in net.state_dict().items())

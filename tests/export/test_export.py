@@ -8,7 +8,7 @@ from torch import nn
 from torchvision import models
 
 import thirdaxis
-from thirdaxis.fusion.table import FUSIONS
+from thirdaxis.fusion.table import ON_CONVOLUTIONS
 from thirdaxis.nets.unet import UNet
 
 NETWORKS = {
@@ -62,7 +62,7 @@ def test_network_exports_for_any_size(tmp_path, lively, name):
             torch.testing.assert_close(torch.from_numpy(other), eager, rtol=1e-3, atol=atol)
 
 
-@pytest.mark.parametrize("fusion", FUSIONS)
+@pytest.mark.parametrize("fusion", ON_CONVOLUTIONS)
 @pytest.mark.parametrize("depth_stride", [True, False])
 def test_operators_export(lively, fusion, depth_stride, operator):
     net = thirdaxis.convert(lively(UNet(3, 2)), operator(fusion, 4), depth_stride=depth_stride)

@@ -11,7 +11,7 @@ import thirdaxis
 from thirdaxis.fusion.base import Fusion
 from thirdaxis.fusion.depth import convolve_slices, convolve_volume
 from thirdaxis.fusion.planes import runs_of
-from thirdaxis.fusion.table import FUSIONS
+from thirdaxis.fusion.table import FUSIONS, ON_CONVOLUTIONS
 
 pytestmark = pytest.mark.usefixtures("double_precision")
 TIGHT = dict(rtol=1e-9, atol=1e-10)
@@ -90,11 +90,13 @@ def dense(fusion: str, conv: nn.Conv2d) -> torch.Tensor:
 
 # Operators that are chains; `test_chains.py` writes each of them out.
 CHAINS = {"p3d", "psc", "tsm", "alignshift", "a3d"}
+# Operators of whole blocks; `test_blocks.py` turns the axes around blocks by hand.
+ON_BLOCKS = {"planecycle", "flatten3d"}
 
 
 def test_every_operator_has_an_answer_of_its_own():
     """An operator that is no convolution by a fixed kernel needs another answer, named here."""
-    assert set(FUSIONS) == {*PARTS, *CHAINS}
+    assert set(FUSIONS) == {*PARTS, *CHAINS, *ON_BLOCKS}
 
 
 def assert_equals_dense(lifted: nn.Module, conv: nn.Conv2d, fusion: str, x: torch.Tensor) -> None:
@@ -342,7 +344,7 @@ def test_transposed_i3d_written_out(side, stride, padding, extra, dilation):
         torch.testing.assert_close(out, expected, **TIGHT)
 
 
-@pytest.mark.parametrize("fusion", FUSIONS)
+@pytest.mark.parametrize("fusion", ON_CONVOLUTIONS)
 @pytest.mark.parametrize("kernel", [(1, 7), (7, 1), (3, 5)])
 def test_non_square_kernels_stay_axial(fusion, kernel, told):
     """Shifts and A3D turn no kernel; of two channels an eighth is none."""
@@ -353,7 +355,7 @@ def test_non_square_kernels_stay_axial(fusion, kernel, told):
     assert "not square" in str(thirdaxis.report(thirdaxis.convert(conv, "acs")))
 
 
-@pytest.mark.parametrize("fusion", FUSIONS)
+@pytest.mark.parametrize("fusion", ON_CONVOLUTIONS)
 @pytest.mark.parametrize("kind", [nn.Conv2d, nn.ConvTranspose2d])
 def test_gradients_reach_every_parameter_and_the_input(fusion, kind, operator, told):
     lifted = thirdaxis.convert(kind(4, 7, 3, 2, 1), operator(fusion, 3))

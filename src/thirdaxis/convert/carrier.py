@@ -42,11 +42,17 @@ class Call:
         depths: slices first seen at each (height, width), so that a later resize can restore them.
         log: spatial convolutions as they run, where somebody asked for it.
         thickness: distance between the slices of each volume, (N,) in mm, where the caller gave it.
+        planes: heights and widths that convolutions made, in order.
+        grids: where the tokens of blocks lie and their positions, as told when they first ran.
+        plane: axes that the program's height and width are, inside a block that was turned.
     """
 
     depths: list[tuple[Pair, int]] = field(default_factory=list)
     log: list[Any] | None = None
     thickness: torch.Tensor | None = None
+    planes: list[Pair] = field(default_factory=list)
+    grids: dict[Any, Any] = field(default_factory=dict)
+    plane: str = "HW"
 
     def remember(self, plane: Pair, depth: int) -> None:
         """Notes how many slices there are at this height and width, the first time."""

@@ -90,11 +90,15 @@ class Method:
         kwargs, thickness = without_thickness(method, kwargs)
         setting = own_setting(self.module, self.setting)
         args, kwargs = enter((args, kwargs), setting, thickness)
-        output = method(self.module, *args, **kwargs)
+        output = self.run(args, kwargs)
         if self.handwritten:
             given = tensors_in((args, kwargs))
             carry_back(tensors_in(output), given, next(x for x in given if isinstance(x, Hidden)))
         return map_tensors(output, reveal)
+
+    def run(self, args: tuple, kwargs: dict) -> Any:
+        """Runs the method of the class, on carriers."""
+        return getattr(type(self.module), self.name)(self.module, *args, **kwargs)
 
 
 class Part(Method):
@@ -150,7 +154,7 @@ class Part(Method):
         if outer is not None:
             setting = own_setting(module, self.setting)
             args, kwargs = map_tensors((args, kwargs), lambda x: with_setting(x, setting, call))
-        output = type(module).forward(module, *args, **kwargs)
+        output = self.run(args, kwargs)
         if self.handwritten:
             carry_back(tensors_in(output), tensors_in((args, kwargs)), carrier)
         if outer is None:

@@ -8,12 +8,14 @@ from types import FunctionType
 import torch
 from torch import nn
 
+from thirdaxis.convert.blocks import Turn, turns
 from thirdaxis.convert.carrier import Setting
 from thirdaxis.convert.copies import copied, keep_in_copies
 from thirdaxis.convert.entry import Method, Part
 from thirdaxis.convert.forward import show_pictures, take_over
 from thirdaxis.convert.planting import fixed_depth, plant, slices_met, without_operators
 from thirdaxis.convert.reading import calls_handwritten
+from thirdaxis.convert.turned import Turned
 
 # Modules that mean the same on a volume and on a picture, which are never entered by themselves.
 SAME_ON_VOLUMES = (nn.Identity, nn.Linear, nn.Dropout, nn.PReLU)
@@ -29,6 +31,7 @@ class Conversion:
         stems: convolutions whose input channels were changed, and the rule of each.
         parameters_2d: number of parameters before kernels were stored in 3D.
         slices: slices that each convolution was found to get, where its operator fixes them.
+        turns: blocks that work on planes of their own, by name.
     """
 
     setting: Setting
@@ -36,6 +39,7 @@ class Conversion:
     stems: Mapping[str, str]
     parameters_2d: int
     slices: Mapping[str, int] = field(default_factory=dict)
+    turns: Mapping[str, Turn] = field(default_factory=dict)
 
     @property
     def needs_thickness(self) -> bool:
@@ -86,10 +90,11 @@ def lift(
     """
     parts = {n: s for n, s in settings.items() if s != settings[n.rpartition(".")[0]]}
     count = sum(p.numel() for p in net.parameters())
+    turned = turns(net, settings)
     depth, slices = fixed_depth(settings), {}
     if depth is not None:
         slices = slices_met(lift(twin(net), without_operators(settings)), depth)
-    net._thirdaxis = Conversion(settings[""], parts, stems or {}, count, slices)  # type: ignore[assignment]
+    net._thirdaxis = Conversion(settings[""], parts, stems or {}, count, slices, turned)  # type: ignore[assignment]
     modules = list(net.named_modules())
     owners = plant(net, settings, slices)
     for name, module in modules:
@@ -97,9 +102,10 @@ def lift(
         apart = outer if setting != outer or name in owners else None
         same = type(module) in SAME_ON_VOLUMES or not _is_called(module)
         show_pictures(module, setting)
-        if not same or apart:
-            part = Part(module, setting, apart, calls_handwritten(module))
-            vars(module)["forward"] = part
+        if not same or apart or name in turned:
+            told = setting, apart, calls_handwritten(module)
+            turn = turned.get(name)
+            vars(module)["forward"] = Turned(module, *told, turn) if turn else Part(module, *told)
         if isinstance(module, torch.fx.GraphModule):
             keep_in_copies(module)
         for method in _public_methods(type(module)) - vars(module).keys():

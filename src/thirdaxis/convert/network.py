@@ -40,13 +40,14 @@ def convert(
             settings object such as ``thirdaxis.ACS()``.
         depth_stride: downsample depth wherever height and width are (``D -> ceil(D / s)``), or keep
             every slice. Default: downsample, but keep depth in networks of attention or of token
-            mixing and in those that cut pictures into large patches at once; see
-            `thirdaxis.convert.attention.why_depth_is_kept`.
+            mixing and in those that cut pictures into large patches at once (see
+            `thirdaxis.convert.attention.why_depth_is_kept`), and under ``planecycle`` and
+            ``flatten3d``.
         in_channels: channels of the volumes, if not those of the pictures: adapts the RGB stem.
         stem: how: ``"sum"``, ``"mean"``, ``"green"`` or ``"depth"``.
         statistics: ``"volume"`` lets global pooling, group and instance norms take in all slices,
-            ``"slice"`` leaves each slice its own. Default: ``"slice"`` under ``slicewise``, else
-            ``"volume"``.
+            ``"slice"`` leaves each slice its own. Default: ``"slice"`` under ``slicewise``,
+            ``planecycle`` and ``flatten3d``, else ``"volume"``.
         overrides: module name pattern (as in a shell: ``"layer4*"``) to a fusion or to a mapping
             with ``fusion``, ``depth_stride`` or ``statistics``; the last match wins, and what a
             module says holds for all inside it. ``"@dense_layers"``, ``"@residual"`` and

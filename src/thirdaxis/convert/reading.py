@@ -38,7 +38,7 @@ def _reached(values: Iterable[Any], methods: dict[str, Any], seen: set[Any]) -> 
 
 def _named(function: FunctionType, methods: dict[str, Any]) -> Iterator[Any]:
     """The values of a function's names, in every place where they may be looked up."""
-    names = set(_names(function.__code__))
+    names = set(code_names(function.__code__))
     places = [function.__globals__, methods]
     for name in names & function.__globals__.keys():
         if isinstance(function.__globals__[name], ModuleType):
@@ -53,8 +53,9 @@ def _named(function: FunctionType, methods: dict[str, Any]) -> Iterator[Any]:
 _EMPTY = CellType()
 
 
-def _names(code: CodeType) -> Iterator[str]:
+def code_names(code: CodeType) -> Iterator[str]:
+    """The names that a function's code uses, and those of the functions inside it."""
     yield from code.co_names
     for constant in code.co_consts:
         if isinstance(constant, CodeType):
-            yield from _names(constant)
+            yield from code_names(constant)

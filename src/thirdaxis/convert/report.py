@@ -1,6 +1,8 @@
 """`report`: what of a converted network was lifted, what stayed 2D, what it costs."""
 
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
 
 import torch
 from torch import nn
@@ -30,6 +32,7 @@ class Report:
         macs: multiply-accumulates for that volume.
         trouble: why the network could not be run on that shape, if so.
         kept: why depth is kept unless the caller says otherwise, as with attention; else nothing.
+        blocks: multiply-accumulates of the blocks that ran on planes of their own, by name.
     """
 
     conversion: Conversion
@@ -40,6 +43,7 @@ class Report:
     macs: int
     trouble: str = ""
     kept: str = ""
+    blocks: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def lifted(self) -> int:
@@ -48,8 +52,17 @@ class Report:
 
     @property
     def lifted_share(self) -> float:
-        """Share of the multiply-accumulates that lifted convolutions make, from 0 to 1."""
-        macs = sum(run.macs for run in self.executed if run.status == LIFTED)
+        """Share of the multiply-accumulates made in 3D, from 0 to 1.
+
+        By lifted convolutions, and by blocks that work on planes with depth.
+        """
+        turned = {n for n in self.blocks if "D" in self.conversion.turns[n].plane}
+        macs = sum(self.blocks[name] for name in turned)
+        macs += sum(
+            run.macs
+            for run in self.executed
+            if run.status == LIFTED and not inside(run.module, turned)
+        )
         return min(1.0, macs / self.macs) if self.macs else 0.0
 
     def __str__(self) -> str:
@@ -75,9 +88,33 @@ class Report:
             return "\n".join(lines)
         lines.append(f"convolutions: {self.lifted} of {len(self.executed)} spatial ones lifted")
         lines += unlifted(self.executed)
+        lines += self._turned()
         lines.append(f"MACs:         {self.macs / 1e9:.2f} G for {volume}")
-        lines.append(f"in 3D:        {self.lifted_share:.1%} of the MACs are lifted convolutions")
+        what = (
+            "are in blocks with depth or lifted convolutions"
+            if done.turns
+            else "are lifted convolutions"
+        )
+        lines.append(f"in 3D:        {self.lifted_share:.1%} of the MACs {what}")
         return "\n".join(lines)
+
+    def _turned(self) -> list[str]:
+        """A line on the blocks that work on planes of their own, if there are any."""
+        turns = self.conversion.turns
+        if not turns:
+            return []
+        counts = Counter(turns[name].plane for name in self.blocks)
+        each = ", ".join(
+            f"{plane} {count}" for plane, count in sorted(counts.items(), reverse=True)
+        )
+        names = list(turns)
+        ran = f"{len(self.blocks)} of {len(turns)} ran ({names[0]} to {names[-1]})"
+        return [f"blocks:       {ran}, on planes {each or 'none'}"]
+
+
+def inside(name: str, parts: Collection[str]) -> bool:
+    """Whether a module is one of these or lies in one of them."""
+    return any(name == part or name.startswith(f"{part}.") for part in parts)
 
 
 def report(net: nn.Module, shape: tuple[int, int, int, int, int] | None = None) -> Report:
@@ -123,4 +160,9 @@ def _counted(net: nn.Module, done: Conversion, shape: tuple[int, ...]) -> Report
     own = sum(p.numel() for name, p in net.named_parameters() if name in names)
     macs = counter.get_total_flops() // 2
     kept = why_depth_is_kept(net)
-    return Report(done, tuple(log), parameters, own, tuple(shape), macs, trouble, kept)
+    counted = {
+        name.partition(".")[2]: sum(n.values()) // 2
+        for name, n in counter.get_flop_counts().items()
+    }
+    blocks = {name: counted[name] for name in done.turns if name in counted}
+    return Report(done, tuple(log), parameters, own, tuple(shape), macs, trouble, kept, blocks)

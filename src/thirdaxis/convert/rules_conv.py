@@ -133,6 +133,7 @@ def _conv2d(input, weight, bias=None, stride=1, padding=0, dilation=1, groups=1)
     except RuntimeError:
         check_input(volume, weight.shape[1] * groups, geometry)
         raise
+    input.call.planes.append((out.shape[-2], out.shape[-1]))
     if input.call.log is not None:
         log_spatial(input, weight, geometry, tuple(out.shape[-3:]))
     return hide_volume_like(out, input)
@@ -162,7 +163,7 @@ def log_spatial(
     fusion = x.setting.acting
     if x.call.log is None or (geometry.pointwise and not fusion.reaches(geometry)):
         return
-    status = fate(weight.dim(), geometry, fusion)
+    status = LIFTED if "D" in x.call.plane else fate(weight.dim(), geometry, fusion)
     cost = fusion.cost(weight) if status == LIFTED and weight.dim() == 4 else weight.numel()
     macs = cost * x.shape[1] * math.prod(positions)
     x.call.log.append(Executed(where(), geometry.kernel, status, macs))

@@ -23,7 +23,7 @@ def base_setting(
     """The setting of the whole network; what is None follows the network and the fusion."""
     operator = resolve(fusion)
     if depth_stride is None:
-        depth_stride = not why_depth_is_kept(net)
+        depth_stride = not (operator.keeps_depth or why_depth_is_kept(net))
     if not isinstance(depth_stride, bool):
         raise UsageError(f"depth_stride takes True, False or None, got {depth_stride!r}")
     if statistics is None:

@@ -71,6 +71,8 @@ class Fusion(Acting):
         mixes_slices: whether it looks along depth at all.
         owns_parameters: whether each convolution gets an `Operator` with parameters beside the
             kernel.
+        needs_attention: whether it acts on attention alone, so that a network must have some.
+        keeps_depth: whether every slice is kept unless the caller says otherwise.
         runs: for the table of operators: kernels that run on (D, H, W).
         extra: for the table: parameters more than the 2D convolution has.
         fixed_point: for the table: the identity that proves it.
@@ -79,6 +81,8 @@ class Fusion(Acting):
     name: ClassVar[str]
     mixes_slices: ClassVar[bool] = True
     owns_parameters: ClassVar[bool] = False
+    needs_attention: ClassVar[bool] = False
+    keeps_depth: ClassVar[bool] = False
     runs: ClassVar[str] = ""
     extra: ClassVar[str] = "none"
     fixed_point: ClassVar[str] = ""

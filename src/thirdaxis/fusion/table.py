@@ -5,16 +5,23 @@ from thirdaxis.fusion.a3d import A3D
 from thirdaxis.fusion.acs import ACS
 from thirdaxis.fusion.alignshift import AlignShift
 from thirdaxis.fusion.base import Fusion
+from thirdaxis.fusion.flatten3d import Flatten3D
 from thirdaxis.fusion.i3d import I3D
 from thirdaxis.fusion.mean_acs import MeanACS
 from thirdaxis.fusion.p3d import P3D
+from thirdaxis.fusion.planecycle import PlaneCycle
 from thirdaxis.fusion.psc import PSC
 from thirdaxis.fusion.slicewise import Slicewise
 from thirdaxis.fusion.soft_acs import SoftACS
 from thirdaxis.fusion.tsm import TSM
 
-KINDS = (Slicewise, I3D, P3D, ACS, MeanACS, SoftACS, PSC, TSM, AlignShift, A3D)
+KINDS: tuple[type[Fusion], ...] = (
+    *(Slicewise, I3D, P3D, ACS, MeanACS, SoftACS, PSC, TSM, AlignShift, A3D),
+    *(PlaneCycle, Flatten3D),
+)
 FUSIONS: dict[str, type[Fusion]] = {kind.name: kind for kind in KINDS}
+# Those that any convolution gives something to do.
+ON_CONVOLUTIONS = [name for name, kind in FUSIONS.items() if not kind.needs_attention]
 NAMES = f"{', '.join(list(FUSIONS)[:-1])} or {list(FUSIONS)[-1]}"
 
 
