@@ -154,8 +154,10 @@ def test_layers_of_single_positions_are_no_blocks():
         return nn.Sequential(nn.AvgPool2d(3, 1, 1), nn.Conv2d(4, 4, 1))
 
     assert list(turns(nn.Sequential(pool(), point(), pool(), point()))) == ["0", "2"]
-    with pytest.raises(thirdaxis.UsageError, match="finds no block"):
-        turns(nn.Sequential(point(), point()))
+    lines = nn.ModuleList(nn.Sequential(nn.Linear(4, 4), nn.GELU()) for _ in range(3))
+    for net in (nn.Sequential(point(), point()), nn.Sequential(nn.Conv2d(3, 4, 2, 2), lines)):
+        with pytest.raises(thirdaxis.UsageError, match="finds no block"):
+            turns(net)
 
 
 def test_networks_without_blocks_take_turns_by_convolution():

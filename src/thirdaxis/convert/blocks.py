@@ -149,16 +149,16 @@ def _kind(part: nn.Module) -> tuple[type, ...]:
 
 
 def _mixes(part: nn.Module) -> bool:
-    """Whether it has weights, and layers that may look at more than one position."""
+    """Whether it has weights, and attention or layers that may look at several positions."""
     layers = [layer for layer in part.modules() if not any(layer.children())]
     weighs = any(parameter.dim() > 1 for parameter in part.parameters())
-    return weighs and not all(map(_is_pointwise, layers))
+    return weighs and (bool(why_depth_is_kept(part)) or not all(map(_is_pointwise, layers)))
 
 
 def _is_pointwise(layer: nn.Module) -> bool:
     if isinstance(layer, nn.Conv2d):
         return pair(layer.kernel_size) == (1, 1)
-    alone = nn.Identity, nn.Dropout, BatchNorm
+    alone = nn.Linear, nn.Identity, nn.Dropout, nn.LayerNorm, nn.GroupNorm, BatchNorm
     return isinstance(layer, alone) or type(layer).__module__ == "torch.nn.modules.activation"
 
 
