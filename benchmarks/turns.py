@@ -11,20 +11,16 @@ alone.
 
 import argparse
 import copy
-import multiprocessing
 import platform
-import resource
-import time
-import warnings
 from collections import Counter
 from datetime import date
 from importlib import metadata
-from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
+from zoo import judge_apart
 from zoo_networks import SUITES, NotIn2D, network_and_side
 
 import thirdaxis
@@ -159,37 +155,6 @@ def judge(suite: str, name: str) -> dict[str, Any]:
     return row | {"status": "refuses", "reason": said}
 
 
-def tell(sender: Connection, suite: str, name: str, memory: float) -> None:
-    """Tries one network within so many GiB, and sends what came of it."""
-    most = int(memory * 2**30)
-    resource.setrlimit(resource.RLIMIT_DATA, (most, most))
-    warnings.simplefilter("ignore")
-    try:
-        sender.send(judge(suite, name))
-    except Exception as error:
-        sender.send({"status": "FAILED", "reason": str(error).strip().splitlines()[:1]})
-
-
-def judge_apart(suite: str, name: str, limit: float, memory: float) -> dict[str, Any]:
-    """Tries one network in a process of its own, within so many seconds and GiB."""
-    started = time.monotonic()
-    row: dict[str, Any] = {"model": name}
-    apart = multiprocessing.get_context("fork")
-    receiver, sender = apart.Pipe(duplex=False)
-    process = apart.Process(target=tell, args=(sender, suite, name, memory))
-    process.start()
-    sender.close()
-    try:
-        in_time = receiver.poll(limit)
-        row |= receiver.recv() if in_time else {"status": "too long", "reason": f"{limit:g} s"}
-    except EOFError:
-        process.join()
-        row |= {"status": "FAILED", "reason": f"exit code {process.exitcode}"}
-    process.kill()
-    process.join()
-    return row | {"seconds": round(time.monotonic() - started, 1)}
-
-
 def table(suite: str, rows: list[dict[str, Any]], command: str) -> str:
     """The rows as a page of Markdown."""
     libraries = ("torch", "torchvision", "timm", "transformers")
@@ -229,7 +194,7 @@ def main() -> None:
     torch.set_num_threads(1)
     rows = []
     for name in told.names or SUITES[told.suite][0]():
-        rows.append(judge_apart(told.suite, name, told.limit, told.memory))
+        rows.append(judge_apart(judge, told.suite, name, told.limit, told.memory))
         row = rows[-1]
         print(*(f"{row.get(key, '')!s:>10}" for key in COLUMNS), flush=True)
         if told.out is not None:

@@ -18,6 +18,7 @@ import resource
 import time
 import warnings
 from collections import Counter
+from collections.abc import Callable
 from datetime import date
 from fnmatch import fnmatchcase
 from importlib import metadata
@@ -36,6 +37,7 @@ COLUMNS = (
     *("error", "sensitivity", "seconds", "reason"),
 )
 LIBRARIES = ("torch", "torchvision", "timm", "segmentation-models-pytorch", "transformers")
+Judge = Callable[[str, str], dict[str, Any]]
 OUT_OF_MEMORY = ("can't allocate memory", "not enough memory", "unable to mmap", "MemoryError")
 
 
@@ -61,13 +63,13 @@ def judge(suite: str, name: str) -> dict[str, Any]:
     }
 
 
-def judge_apart(suite: str, name: str, limit: float, memory: float) -> dict[str, Any]:
-    """Proves one network in a process of one thread, within so many seconds and GiB."""
+def judge_apart(judge: Judge, suite: str, name: str, limit: float, memory: float) -> dict[str, Any]:
+    """Judges one network in a process of one thread, within so many seconds and GiB."""
     started = time.monotonic()
     row: dict[str, Any] = {"model": name}
     apart = multiprocessing.get_context("fork")  # the libraries are imported once, before it
     receiver, sender = apart.Pipe(duplex=False)
-    process = apart.Process(target=tell, args=(sender, suite, name, memory))
+    process = apart.Process(target=tell, args=(sender, judge, suite, name, memory))
     process.start()
     sender.close()
     try:
@@ -85,8 +87,8 @@ def judge_apart(suite: str, name: str, limit: float, memory: float) -> dict[str,
     return row | {"seconds": round(time.monotonic() - started, 1)}
 
 
-def tell(sender: Connection, suite: str, name: str, memory: float) -> None:
-    """Proves one network within so many GiB, and sends what came of it."""
+def tell(sender: Connection, judge: Judge, suite: str, name: str, memory: float) -> None:
+    """Judges one network within so many GiB, and sends what came of it."""
     most = int(memory * 2**30)
     resource.setrlimit(resource.RLIMIT_DATA, (most, most))
     warnings.simplefilter("ignore")
@@ -148,7 +150,7 @@ def main() -> None:
     for name in names:
         if name in done:
             continue
-        rows.append(judge_apart(told.suite, name, told.limit, told.memory))
+        rows.append(judge_apart(judge, told.suite, name, told.limit, told.memory))
         row = rows[-1]
         print(f"{row['seconds']:7.1f} s  {row['status']:9} {name}  {row['reason']}", flush=True)
         if told.out is not None:

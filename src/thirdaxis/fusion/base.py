@@ -116,25 +116,30 @@ class Fusion(Acting):
 
 
 @dataclass(frozen=True)
-class OwningFusion(Fusion):
-    """Settings of an operator whose parameters a convolution owns; alone they fuse nothing.
-
-    They act alone on kernels that belong to no ``nn.Conv2d``, which `report` names.
-    """
-
-    owns_parameters: ClassVar[bool] = True
+class OnSlices(Fusion):
+    """Settings of an operator whose convolutions, alone, fuse nothing."""
 
     def convolve(
         self, x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, geometry: Geometry
     ) -> torch.Tensor:
-        """Convolves every slice, with a kernel that no layer owns."""
+        """Convolves every slice of (N, C, D, H, W)."""
         return convolve_slices(x, weight, bias, geometry)
 
     def convolve_transposed(
         self, x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, geometry: Geometry
     ) -> torch.Tensor:
-        """Transposed convolution of every slice, with a kernel that no layer owns."""
+        """Transposed convolution of every slice of (N, C, D, H, W)."""
         return transpose_slices(x, weight, bias, geometry)
+
+
+@dataclass(frozen=True)
+class OwningFusion(OnSlices):
+    """Settings of an operator whose parameters a convolution owns.
+
+    They act alone on kernels that belong to no ``nn.Conv2d``, which `report` names.
+    """
+
+    owns_parameters: ClassVar[bool] = True
 
 
 class Operator(nn.Module, Acting):

@@ -4,16 +4,13 @@ from abc import abstractmethod
 from dataclasses import dataclass, field
 from typing import ClassVar
 
-from torch import Tensor
-
 from thirdaxis.axes import Geometry
 from thirdaxis.errors import UsageError
-from thirdaxis.fusion.base import Fusion
-from thirdaxis.fusion.depth import convolve_slices, transpose_slices
+from thirdaxis.fusion.base import OnSlices
 
 
 @dataclass(frozen=True)
-class ByBlock(Fusion):
+class ByBlock(OnSlices):
     """Settings of an operator without parameters that acts on the blocks which a network repeats.
 
     Kernels act slice by slice, inside a block on the planes that the block is given.
@@ -56,15 +53,3 @@ class ByBlock(Fusion):
     def reaches(self, geometry: Geometry) -> bool:
         """Kernels of any sides, for each acts in the planes of its block."""
         return not geometry.pointwise
-
-    def convolve(
-        self, x: Tensor, weight: Tensor, bias: Tensor | None, geometry: Geometry
-    ) -> Tensor:
-        """Convolves every slice of (N, C, D, H, W)."""
-        return convolve_slices(x, weight, bias, geometry)
-
-    def convolve_transposed(
-        self, x: Tensor, weight: Tensor, bias: Tensor | None, geometry: Geometry
-    ) -> Tensor:
-        """Transposed convolution of every slice of (N, C, D, H, W)."""
-        return transpose_slices(x, weight, bias, geometry)

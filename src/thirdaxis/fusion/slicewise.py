@@ -3,15 +3,11 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-from torch import Tensor
-
-from thirdaxis.axes import Geometry
-from thirdaxis.fusion.base import Fusion
-from thirdaxis.fusion.depth import convolve_slices, transpose_slices
+from thirdaxis.fusion.base import OnSlices
 
 
 @dataclass(frozen=True)
-class Slicewise(Fusion):
+class Slicewise(OnSlices):
     """A K x K kernel becomes 1 x K x K; no convolution looks along depth.
 
     With ``depth_stride=False`` the converted network is exactly the 2D network on every slice.
@@ -24,15 +20,3 @@ class Slicewise(Fusion):
     mixes_slices: ClassVar[bool] = False
     runs: ClassVar[str] = "1×K×K"
     fixed_point: ClassVar[str] = "without depth stride equals the 2D network on every slice"
-
-    def convolve(
-        self, x: Tensor, weight: Tensor, bias: Tensor | None, geometry: Geometry
-    ) -> Tensor:
-        """Convolves every slice of (N, C, D, H, W)."""
-        return convolve_slices(x, weight, bias, geometry)
-
-    def convolve_transposed(
-        self, x: Tensor, weight: Tensor, bias: Tensor | None, geometry: Geometry
-    ) -> Tensor:
-        """Transposed convolution of every slice of (N, C, D, H, W)."""
-        return transpose_slices(x, weight, bias, geometry)
