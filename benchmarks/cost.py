@@ -100,13 +100,13 @@ def mixing(net: nn.Module, pixels: dict[str, int]) -> int:
 
 
 def costs() -> list[Cost]:
-    """The cost of every operator of the table, for volumes of each number of slices."""
+    """The cost of every operator on single convolutions, for volumes of each number of slices."""
     with torch.device("meta"):
         net = TruncatedDenseNet121().eval()
         picture = torch.empty(1, 3, SIDE, SIDE)
     rest, pixels = outside_convolutions(net, picture)
     found = []
-    for name in thirdaxis.FUSIONS:
+    for name in [name for name, kind in thirdaxis.FUSIONS.items() if not kind.keeps_depth]:
         for depth in DEPTHS:
             fusion = thirdaxis.A3D(depth=depth) if name == "a3d" else name
             deep = thirdaxis.convert(

@@ -79,8 +79,9 @@ def layers(volume: tuple[int, int, int], depth_stride: bool) -> list[Layer]:
 
 
 def operators() -> dict[str, Callable[[int], thirdaxis.Fusion]]:
-    """Every operator of the table, for a number of slices; and ACS with half of it axial."""
-    found = {name: (lambda depth, kind=kind: kind()) for name, kind in thirdaxis.FUSIONS.items()}
+    """Every operator on single convolutions, for so many slices; and ACS with half of it axial."""
+    kinds = {name: kind for name, kind in thirdaxis.FUSIONS.items() if not kind.keeps_depth}
+    found = {name: (lambda depth, kind=kind: kind()) for name, kind in kinds.items()}
     found["a3d"] = lambda depth: thirdaxis.A3D(depth=depth)
     found["acs 2:1:1"] = lambda depth: thirdaxis.ACS(split=(2, 1, 1))
     return found

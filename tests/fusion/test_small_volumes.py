@@ -6,7 +6,7 @@ from torch import nn
 from torch.profiler import ProfilerActivity, profile
 
 import thirdaxis
-from thirdaxis.fusion.table import FUSIONS
+from thirdaxis.fusion.table import ON_CONVOLUTIONS
 
 NOT_THIN = {"i3d"}  # K x K x K has no plane to be cut into
 
@@ -18,7 +18,7 @@ def layer(fusion, operator, kernel, stride, dilation, depth):
     return thirdaxis.convert(conv, operator(fusion, depth))
 
 
-@pytest.mark.parametrize("fusion", FUSIONS)
+@pytest.mark.parametrize("fusion", ON_CONVOLUTIONS)
 @pytest.mark.parametrize(("kernel", "stride", "dilation"), [(3, 1, 1), (3, 2, 1), (5, 1, 2)])
 @pytest.mark.parametrize("shape", [(6, 7, 9), (1, 8, 6), (20, 140, 5)])
 def test_alone_as_in_a_batch(fusion, operator, told, kernel, stride, dilation, shape):
@@ -44,7 +44,7 @@ def ran(call):
     return {event.key for event in profiler.key_averages()}
 
 
-@pytest.mark.parametrize("fusion", sorted(set(FUSIONS) - NOT_THIN))
+@pytest.mark.parametrize("fusion", sorted(set(ON_CONVOLUTIONS) - NOT_THIN))
 def test_no_small_volume_is_left_to_slow_code(fusion, operator, told):
     """`conv3d` itself would take it, which shows that there is something to avoid."""
     lifted = layer(fusion, operator, 3, 1, 1, 6).float()
