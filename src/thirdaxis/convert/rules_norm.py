@@ -35,11 +35,14 @@ def on_volume(func, args, kwargs):
 
 @layer(nn.BatchNorm2d)
 def batch_norm_layer(norm, x):
-    """A batch norm with the statistics that it has."""
-    if norm.training or norm.running_mean is None or x.dim() != 5:
+    """A batch norm that keeps statistics, of volumes of more than one value a channel."""
+    kept = norm.track_running_stats and norm.num_batches_tracked is not None
+    if not kept or norm.momentum is None or x.dim() != 5 or x.numel() == x.shape[2]:
         return NotImplemented
+    if norm.training:
+        norm.num_batches_tracked.add_(1)
     known = norm.weight, norm.bias, norm.running_mean, norm.running_var
-    asked = False, 0.0, norm.eps, torch.backends.cudnn.enabled
+    asked = norm.training, norm.momentum, norm.eps, torch.backends.cudnn.enabled
     return hide_volume_like(soundly(torch.batch_norm, volume_of(x), *known, *asked), x)
 
 
