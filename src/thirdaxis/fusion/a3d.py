@@ -8,8 +8,7 @@ from torch import Tensor, nn
 
 from thirdaxis.axes import DEPTH, Geometry
 from thirdaxis.errors import InputError, UsageError
-from thirdaxis.fusion.base import Layer, Operator, OwningFusion
-from thirdaxis.fusion.depth import convolve_slices, transpose_slices
+from thirdaxis.fusion.base import Layer, Mixing, Operator, OwningFusion
 from thirdaxis.fusion.thickness import reach
 
 
@@ -85,7 +84,7 @@ class A3D(OwningFusion):
         return Mix(self, layer)
 
 
-class Mix(Operator):
+class Mix(Mixing, Operator):
     """The D x D matrices of one convolution.
 
     Attributes:
@@ -118,18 +117,6 @@ class Mix(Operator):
             return torch.einsum("ncdhw,dkc->nckhw", x, self.mix.to(x.dtype))
         share = reach(geometry, self.settings.reference, "a3d with a reference thickness")
         return torch.einsum("ncdhw,ndkc->nckhw", x, shortened(self.mix, share).to(x.dtype))
-
-    def convolve(
-        self, x: Tensor, weight: Tensor, bias: Tensor | None, geometry: Geometry
-    ) -> Tensor:
-        """Convolves every slice of the mixed (N, C, D, H, W)."""
-        return convolve_slices(self.mixed(x, geometry), weight, bias, geometry)
-
-    def convolve_transposed(
-        self, x: Tensor, weight: Tensor, bias: Tensor | None, geometry: Geometry
-    ) -> Tensor:
-        """Transposed convolution of every slice of the mixed (N, C, D, H, W)."""
-        return transpose_slices(self.mixed(x, geometry), weight, bias, geometry)
 
 
 def shortened(mix: Tensor, share: Tensor) -> Tensor:

@@ -58,6 +58,26 @@ class Acting(ABC):
         return weight.numel()
 
 
+class Mixing(Acting):
+    """What mixes the slices of a volume, and then convolves each."""
+
+    @abstractmethod
+    def mixed(self, x: torch.Tensor, geometry: Geometry) -> torch.Tensor:
+        """(N, C, D, H, W) with its slices mixed."""
+
+    def convolve(
+        self, x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, geometry: Geometry
+    ) -> torch.Tensor:
+        """Convolves every slice of the mixed (N, C, D, H, W)."""
+        return convolve_slices(self.mixed(x, geometry), weight, bias, geometry)
+
+    def convolve_transposed(
+        self, x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, geometry: Geometry
+    ) -> torch.Tensor:
+        """Transposed convolution of every slice of the mixed (N, C, D, H, W)."""
+        return transpose_slices(self.mixed(x, geometry), weight, bias, geometry)
+
+
 @dataclass(frozen=True)
 class Fusion(Acting):
     """Settings of a fusion operator: how a 2D convolution looks along the third axis.

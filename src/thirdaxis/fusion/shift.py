@@ -1,6 +1,5 @@
 """Shifts: operators that move channels along depth, then convolve every slice."""
 
-from abc import abstractmethod
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -8,12 +7,11 @@ from torch import Tensor
 
 from thirdaxis.axes import Geometry
 from thirdaxis.errors import UsageError
-from thirdaxis.fusion.base import Fusion
-from thirdaxis.fusion.depth import convolve_slices, transpose_slices
+from thirdaxis.fusion.base import Fusion, Mixing
 
 
 @dataclass(frozen=True)
-class Shift(Fusion):
+class Shift(Mixing, Fusion):
     """Moves a share of the input channels along depth before a 1 x K x K convolution.
 
     Kernels of any sides are reached, for none is turned.
@@ -42,19 +40,3 @@ class Shift(Fusion):
     def moved(self, x: Tensor) -> int:
         """How many channels look ahead, and back; rounded down."""
         return int(x.shape[1] * self.fraction + 1e-9)
-
-    @abstractmethod
-    def mixed(self, x: Tensor, geometry: Geometry) -> Tensor:
-        """(N, C, D, H, W) with a share of its channels moved along depth."""
-
-    def convolve(
-        self, x: Tensor, weight: Tensor, bias: Tensor | None, geometry: Geometry
-    ) -> Tensor:
-        """Convolves every slice of the shifted (N, C, D, H, W)."""
-        return convolve_slices(self.mixed(x, geometry), weight, bias, geometry)
-
-    def convolve_transposed(
-        self, x: Tensor, weight: Tensor, bias: Tensor | None, geometry: Geometry
-    ) -> Tensor:
-        """Transposed convolution of every slice of the shifted (N, C, D, H, W)."""
-        return transpose_slices(self.mixed(x, geometry), weight, bias, geometry)
