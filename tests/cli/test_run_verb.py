@@ -41,6 +41,7 @@ def test_the_verb_runs_a_recipe_and_shows_the_table(tmp_path, recipe, capsys):
         (["--seeds", "one"], "--seeds"),
         (["--seeds", "-1"], "--seeds"),
         (["--device", "tpu"], "device"),
+        (["--precision", "8"], "precision"),
     ],
 )
 def test_wrong_words_are_told_in_one_line(tmp_path, recipe, capsys, words, told):

@@ -10,7 +10,7 @@ from thirdaxis.data.shapes import Shapes2D
 from thirdaxis.errors import InputError, UsageError
 from thirdaxis.tasks import shapes_fit
 from thirdaxis.tasks.recipe import Schedule
-from thirdaxis.tasks.shapes_fit import best_row, fit, held, mean_of, read_state, scores
+from thirdaxis.tasks.shapes_fit import Machine, best_row, fit, held, mean_of, read_state, scores
 
 SETTINGS = {"seed": 3, "what": "a test"}
 
@@ -72,6 +72,29 @@ def test_a_run_that_was_stopped_goes_on_to_the_same_end(
     assert other["untrained"] == 0.25  # found once, before the first step
 
 
+def test_half_precision_is_mixed_and_told(tmp_path, data, schedule, monkeypatch):
+    machine, seen = Machine(precision="bf16"), []
+    loss = shapes_fit.soft_dice_loss
+
+    def noting(logits, labels):
+        seen.append(logits)
+        return loss(logits, labels)
+
+    monkeypatch.setattr(shapes_fit, "soft_dice_loss", noting)
+    net = _net()
+    _fit(schedule.model_copy(update={"epochs": 1}), data, tmp_path / "state.pt")
+    full = [logits.detach() for logits in seen]
+    seen.clear()
+    state = _fit(schedule, data, tmp_path / "half.pt", net, machine=machine)
+    assert {logits.dtype for logits in seen} == {torch.float32}
+    assert not torch.equal(seen[0], full[0])
+    torch.testing.assert_close(seen[0], full[0], rtol=0.05, atol=0.05)
+    assert {weight.dtype for weight in net.parameters()} == {torch.float32}
+    assert state["on"] == [f"torch {torch.__version__}, cpu, bfloat16 mixed with 32-bit floats"]
+    state = _fit(schedule.model_copy(update={"epochs": 4}), data, tmp_path / "half.pt")
+    assert len(state["on"]) == 2  # a run that went on at another precision tells both
+
+
 @pytest.mark.parametrize(("epochs", "rate"), [(1, 0.02), (2, 0.02), (3, 0.002), (4, 0.002)])
 def test_the_rate_falls_after_a_milestone(tmp_path, data, schedule, epochs, rate):
     schedule = schedule.model_copy(update={"epochs": epochs})
@@ -102,7 +125,7 @@ def test_the_best_weights_are_those_of_the_best_epoch(tmp_path, data, schedule, 
     told = iter([0.1, 0.7, 0.7, 0.3])
     seen = []
 
-    def scored(net, test, batch):
+    def scored(net, test, batch, machine):
         seen.append({name: value.clone() for name, value in net.state_dict().items()})
         return {"dice": [next(told), float("nan"), 1.0], "iou": [0.0] * 3}
 

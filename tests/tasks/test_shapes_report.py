@@ -11,7 +11,7 @@ def _state(seed: int, dices: list[list[float]], untrained: float = 0.5) -> dict:
     ]
     return {
         **{"settings": {"seed": seed}, "epoch": len(dices), "untrained": untrained},
-        **{"parameters": 389_286, "on": "torch 2, cpu", "history": history},
+        **{"parameters": 389_286, "on": ["torch 2, cpu"], "history": history},
     }
 
 

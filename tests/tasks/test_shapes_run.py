@@ -14,7 +14,7 @@ from thirdaxis.nets.unet import UNet
 from thirdaxis.tasks import shapes_run
 from thirdaxis.tasks.recipe import Recipe, read_recipe
 from thirdaxis.tasks.shapes_fit import read_state
-from thirdaxis.tasks.shapes_run import features_auc, pick_device, run, started, states_in
+from thirdaxis.tasks.shapes_run import features_auc, pick_machine, run, started, states_in
 
 PARAMETERS = {"2.5D r.": 389_286, "2.5D p.": 389_286, "3D r.": 1_164_582} | {
     "ACS r.": 389_286,
@@ -131,7 +131,7 @@ def test_data_for_training_and_testing_are_apart(tiny, monkeypatch):
     monkeypatch.setattr(shapes_run, "fit", lambda net, *rest: {"best": net.state_dict()})
     shapes_run.volumes_of(tiny)
     monkeypatch.setattr(Path, "mkdir", lambda *_, **__: None)
-    shapes_run.pretrain(tiny, Path("nowhere"), 0, torch.device("cpu"), lambda _: None)
+    shapes_run.pretrain(tiny, Path("nowhere"), 0, shapes_run.Machine(), lambda _: None)
     assert {(kind, n) for kind, n, _ in used} == {
         *((Shapes2D, 8), (Shapes2D, 4)),
         (Shapes3D, 1),
@@ -193,9 +193,9 @@ def test_a_folder_of_another_recipe_is_refused(tiny, finished):
 @pytest.mark.parametrize("name", ["gpu", "cuda"])
 def test_a_device_that_is_not_there_is_refused(name, monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    assert pick_device("auto").type == "cpu"
+    assert pick_machine("auto") == shapes_run.Machine()
     with pytest.raises(UsageError, match="cpu"):
-        pick_device(name)
+        pick_machine(name)
 
 
 def test_kaiming_reaches_every_kernel():

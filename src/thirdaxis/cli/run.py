@@ -19,6 +19,9 @@ def run(
     ] = None,
     seeds: Annotated[str, typer.Option(help="Seeds, such as 0,1,2.")] = "0",
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    precision: Annotated[
+        str, typer.Option(help="32, or bf16 mixed with it: two to three times faster.")
+    ] = "32",
     report_only: Annotated[
         bool, typer.Option("--report-only", help="Write table and curves of what is there.")
     ] = False,
@@ -32,11 +35,12 @@ def run(
     plan = read_recipe(recipe)
     chosen = plan.chosen(None if rows is None else rows.split(","))
     numbers = _numbers(seeds)
+    machine = shapes_run.pick_machine(device, precision)
     out.mkdir(parents=True, exist_ok=True)
     if report_only:
         table = write_report(plan, shapes_run.states_in(plan, out), out)
     else:
-        table = shapes_run.run(plan, out, chosen, numbers, device, say)
+        table = shapes_run.run(plan, out, chosen, numbers, machine, say)
     say(table.read_text(encoding="utf-8"))
     say(f"table: {table}")
 

@@ -53,7 +53,7 @@ def write_report(recipe: Recipe, states: Mapping[str, Sequence[State]], folder: 
 def table_text(recipe: Recipe, states: Mapping[str, Sequence[State]]) -> str:
     """The table as Markdown."""
     lines = [line(recipe, row, states.get(row.name, ())) for row in recipe.rows]
-    told = sorted({state["on"] for row in states.values() for state in row})
+    told = sorted({one for row in states.values() for state in row for one in state["on"]})
     return HEAD + "\n".join(lines) + "\n" + NOTES + "".join(f"\nRan on {one}.\n" for one in told)
 
 
