@@ -1,7 +1,7 @@
 """The samples of a classification data set, their labels, and which part each belongs to."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -86,7 +86,10 @@ def split_samples(cases: Cases, settings: ClassifySettings) -> dict[str, list[st
     """
     names = list(cases.samples)
     told = {name: cases.samples[name].part for name in names}
-    label = _stratum(cases, settings)
+
+    def label(name: str) -> Hashable:
+        return cases.samples[name].labels
+
     parts: dict[str, list[str]]
     if any(told.values()):
         parts = {part: [] for part in ("training", "validation", "test")}
@@ -137,7 +140,7 @@ def make_plan(
     training = cases.labels(parts["training"])
     if settings.kind == "classes":
         found = {part: [one for (one,) in cases.labels(list(n))] for part, n in parts.items()}
-        check_classes({part: found[part] for part in ("training", "test")}, names)
+        check_classes(found, names)
         counter = Counter(found["training"])
         counts = tuple(counter[name] for name in names)
         mean, spread = 0.0, 1.0
@@ -194,11 +197,6 @@ def _in_order(name: str) -> tuple[float, str]:
         return float(name), ""
     except ValueError:
         return float("inf"), name
-
-
-def _stratum(cases: Cases, settings: ClassifySettings):  # type: ignore[no-untyped-def]
-    """What parts should have in equal shares: classes, grades, or sets of labels."""
-    return lambda name: cases.samples[name].labels
 
 
 def _medmnist(path: Path) -> Cases:

@@ -13,13 +13,13 @@ from thirdaxis.tasks.module import RunModule
 
 
 def class_weights(plan: ClassifyPlan) -> Tensor:
-    """What a sample of each class, or the presence of each label, weighs in the loss.
+    """What a sample of each class weighs in the loss.
 
     Args:
-        plan: with the training samples of each; for labels the absent ones follow from `total`.
+        plan: of classes.
 
     Returns:
-        ``(classes,)``, all samples together weigh as many as they are.
+        ``(classes,)``; all classes weigh the same, all samples together as many as they are.
     """
     counts = torch.tensor(plan.counts, dtype=torch.float32)
     return counts.sum() / (len(counts) * counts)

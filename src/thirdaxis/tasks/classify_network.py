@@ -3,6 +3,8 @@
 from dataclasses import replace
 
 import torch
+from torch import nn
+from torchvision.models import SqueezeNet
 
 import thirdaxis
 from thirdaxis.convert.lift import beside
@@ -39,6 +41,9 @@ def make_classifier(settings: ClassifySettings, plan: ClassifyPlan, *, load: boo
         weights=weights_named(settings.weights) if load else None,
         task="classify",
     )
+    if isinstance(built.net, SqueezeNet):
+        # It ends in a ReLU, behind which a new last layer of few classes soon says 0 for ever.
+        built.net.classifier[2] = nn.Identity()
     fusion = resolve(settings.fusion)
     if isinstance(fusion, A3D):
         fusion = replace(fusion, depth=plan.size[0])
@@ -62,9 +67,10 @@ def make_classifier(settings: ClassifySettings, plan: ClassifyPlan, *, load: boo
             f"a box of {size} voxels does not go through {settings.network}: {reason}; take a "
             "larger one, or a network of fewer strides such as lidc:resnet18"
         ) from error
-    if tuple(getattr(out, "shape", ())) != (1, plan.outputs):
+    given = tuple(getattr(out, "shape", ())) or type(out).__name__
+    if given != (1, plan.outputs):
         raise UsageError(
-            f"{settings.network} gives {tuple(getattr(out, 'shape', ())) or type(out).__name__} for "
-            f"a box, expected (1, {plan.outputs}): it is no classifier"
+            f"{settings.network} gives {given} for a box, expected (1, {plan.outputs}): it is no "
+            "classifier"
         )
     return Made(net.train(), built.weights)
