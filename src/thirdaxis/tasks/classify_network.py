@@ -61,7 +61,7 @@ def make_classifier(settings: ClassifySettings, plan: ClassifyPlan, *, load: boo
         with torch.no_grad():
             box = torch.zeros(1, plan.channels, *plan.size)
             out = net.eval()(box, **beside(net, box))
-    except (RuntimeError, InputError) as error:
+    except (RuntimeError, AssertionError, InputError) as error:
         reason = str(error).strip().splitlines()[0]
         raise UsageError(
             f"a box of {size} voxels does not go through {settings.network}: {reason}; take a "
