@@ -13,24 +13,18 @@ of which the volume was regressed.
 import argparse
 import csv
 import itertools
-import json
 import math
 import statistics
-import time
-from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
+import classified
 import tables
 import torch
 from torch import Tensor
 
 from thirdaxis.metrics.auc import roc_auc
-from thirdaxis.metrics.bootstrap import bootstrap
-from thirdaxis.tasks import runs
 from thirdaxis.tasks.classify_table import read_answers
-from thirdaxis.tasks.settings_files import make_settings
 
 Row = tuple[str, str, str, float]
 NETWORKS = ("squeezenet1_0", "mobilenet_v2")
@@ -127,70 +121,10 @@ def measured(folder: Path, volumes: dict[str, float]) -> dict[str, float]:
     }
 
 
-def run(row: Row, seed: int, told: argparse.Namespace) -> Path:
-    """Trains one run, or goes on with it, and returns its folder."""
-    folder = folder_of(row, seed, told)
-    torch.set_num_threads(told.threads)
-    if (folder / "settings.yaml").exists():
-        runs.resume(folder)
-    else:
-        runs.train(make_settings(settings_of(row, seed, told), "benchmark"), folder)
-    # Their weights are of no further use, and of a hundred runs fill the disk.
-    for checkpoint in folder.glob("*.ckpt"):
-        checkpoint.unlink()
-    return folder
-
-
-def mean_auc(folders: Sequence[Path]) -> tuple[Callable[[np.ndarray], float], list[str]]:
-    """The mean AUC of runs by which of all their held-out nodules are drawn, and the patients."""
-    parts = [read_answers(folder / "predictions.csv") for folder in folders]
-    scores = torch.cat([part.answers[:, 1] for part in parts])
-    truth = torch.cat([part.truth for part in parts if part.truth is not None])
-    of = torch.cat([torch.full((len(part.samples),), n) for n, part in enumerate(parts)])
-
-    def mean(chosen: np.ndarray) -> float:
-        numbers = torch.from_numpy(chosen)
-        each = [numbers[of[numbers] == n] for n in range(len(parts))]
-        return statistics.fmean(roc_auc(scores[some], truth[some] == 1) for some in each)
-
-    return mean, [patient for part in parts for patient in part.patients]
-
-
-def interval(folders: Sequence[Path], others: Sequence[Path] = ()) -> str:
-    """The 95 % interval of the mean AUC, or of how far it is above that of other runs.
-
-    Patients are drawn, each with all nodules in all runs; runs of one seed hold out the same ones,
-    so that the difference is paired.
-    """
-    mean, patients = mean_auc(folders)
-    base = mean_auc(others)[0] if others else None
-
-    def drawn(chosen: np.ndarray) -> dict[str, float]:
-        return {"auc": mean(chosen) - (base(chosen) if base else 0.0)}
-
-    low, high = bootstrap(drawn, len(patients), cases=patients, draws=500)["auc"]
-    return f"{low:.3f} to {high:.3f}"
-
-
-def spread(values: Sequence[float]) -> str:
-    """Mean and standard deviation."""
-    mean = f"{statistics.fmean(values):.3f}"
-    return f"{mean} ± {statistics.stdev(values):.3f}" if len(values) > 1 else mean
-
-
-def finished(told: argparse.Namespace) -> list[dict[str, str]]:
-    """The finished runs."""
-    path = told.runs / "results.csv"
-    if not path.exists():
-        return []
-    with path.open(encoding="utf-8", newline="") as stream:
-        return list(csv.DictReader(stream))
-
-
 def baseline(told: argparse.Namespace, volumes: dict[str, float]) -> str:
     """What the volume of the mask alone tells of the same held-out nodules."""
     found = []
-    for one in {line["seed"]: line for line in finished(told)}.values():
+    for one in {line["seed"]: line for line in classified.finished(told.runs)}.values():
         folder = folder_of(key_of(one), one["seed"], told)
         answers = read_answers(folder / "predictions.csv")
         assert answers.truth is not None
@@ -205,14 +139,16 @@ def baseline(told: argparse.Namespace, volumes: dict[str, float]) -> str:
 
 def write_table(told: argparse.Namespace, volumes: dict[str, float]) -> None:
     """Writes the table of what is finished."""
-    of = {row: [one for one in finished(told) if key_of(one) == row] for row in EVERY}
+    of = {
+        row: [one for one in classified.finished(told.runs) if key_of(one) == row] for row in EVERY
+    }
     folders = {row: [folder_of(row, one["seed"], told) for one in of[row]] for row in EVERY}
     lines, gains = [], []
     for row, mine in of.items():
         if not mine:
             continue
-        cells = [spread([float(one[name]) for one in mine]) for name in SCORES]
-        cells.insert(1, interval(folders[row]))
+        cells = [classified.spread([float(one[name]) for one in mine]) for name in SCORES]
+        cells.insert(1, classified.interval(folders[row]))
         seconds = statistics.fmean(float(one["seconds"]) for one in mine)
         words = " | ".join(map(str, row))
         lines.append(f"| {words} | {len(mine)} | {' | '.join(cells)} | {seconds:.0f} |")
@@ -221,7 +157,7 @@ def write_table(told: argparse.Namespace, volumes: dict[str, float]) -> None:
         if start == "imagenet" and len(of[other]) == len(mine):
             means = [[float(one["auc"]) for one in of[which]] for which in (row, other)]
             gain = statistics.fmean(means[0]) - statistics.fmean(means[1])
-            ends = interval(folders[row], folders[other])
+            ends = classified.interval(folders[row], folders[other])
             gains.append(f"| {network} | {fusion} | {fraction} | {gain:+.3f} | {ends} |")
     head = [
         f"{tables.versions('torch', 'torchvision', 'lightning', 'monai')}, {told.threads} thread, "
@@ -273,19 +209,16 @@ def main() -> None:
     chosen = [row for row in EVERY if all(word in map(str, row) for word in words)]
     # By seed first, so that a table of one seed is there early.
     for seed, row in itertools.product(map(int, told.seeds.split(",")), chosen):
-        if any(key_of(one) == row and one["seed"] == str(seed) for one in finished(told)):
+        if any(
+            key_of(one) == row and one["seed"] == str(seed)
+            for one in classified.finished(told.runs)
+        ):
             continue
-        fresh = not (told.runs / "results.csv").exists()
-        started = time.process_time()
-        numbers = measured(run(row, seed, told), volumes)
-        seconds = round(time.process_time() - started, 1)
-        line = dict(zip(FIELDS, (*row, seed, *numbers.values(), seconds), strict=True))
-        with (told.runs / "results.csv").open("a", encoding="utf-8", newline="") as stream:
-            writer = csv.DictWriter(stream, FIELDS, lineterminator="\n")
-            if fresh:
-                writer.writeheader()
-            writer.writerow(line)
-        print(json.dumps(line), flush=True)
+        folder = folder_of(row, seed, told)
+        seconds = classified.train(settings_of(row, seed, told), folder, told.threads)
+        numbers = measured(folder, volumes).values()
+        line = dict(zip(FIELDS, (*row, seed, *numbers, seconds), strict=True))
+        classified.keep(told.runs, line)
         write_table(told, volumes)
 
 
