@@ -8,7 +8,6 @@ from thirdaxis.data.dicom import read_dicom, series_files
 from thirdaxis.data.dicom_slices import POSITION, header, slice_step
 from thirdaxis.errors import InputError
 
-
 SIZE = (32, 40)  # GDCM does not decode RLE of a handful of pixels
 
 
