@@ -8,11 +8,14 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from thirdaxis.cli.classified import evaluate_classes
 from thirdaxis.cli.display import watched
 
 
 def evaluate(
-    predictions: Annotated[Path, typer.Argument(help="Folder of predicted label maps.")],
+    predictions: Annotated[
+        Path, typer.Argument(help="Folder of predicted label maps, or a .csv of classes.")
+    ],
     against: Annotated[
         Path,
         typer.Argument(help="Folder of true label maps, a data set folder, or a run folder."),
@@ -22,7 +25,13 @@ def evaluate(
         typer.Option("--out", "-o", help="Folder for scores.csv and scores.json."),
     ] = None,
 ) -> None:
-    """Score predicted label maps: Dice per case and over all voxels, HD95 in mm."""
+    """Score predicted label maps: Dice per case and over all voxels, HD95 in mm.
+
+    A table of predicted classes (.csv) is scored with AUC, accuracy and their like, with intervals.
+    """
+    if predictions.suffix == ".csv":
+        evaluate_classes(predictions, against, out)
+        return
     from thirdaxis.tasks import segment
 
     scores = segment.evaluate(

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from thirdaxis.cli.classified import is_classifier, predict_classes
 from thirdaxis.cli.display import say, watched
 
 
@@ -29,7 +30,13 @@ def predict(
         str | None, typer.Option(help="auto, cpu or gpu; default: as the run was trained.")
     ] = None,
 ) -> None:
-    """Segment scans with a trained network; writes .nii.gz label maps on the scans' own grids."""
+    """Segment scans with a trained network; writes .nii.gz label maps on the scans' own grids.
+
+    A run of the task `classify` writes a table of probabilities (.csv) instead.
+    """
+    if is_classifier(run):
+        predict_classes(run, inputs, out, accelerator)
+        return
     from thirdaxis.tasks import segment
 
     written = segment.predict(
