@@ -43,7 +43,7 @@ def read_model_files(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
             configuration, or a format that this version does not know.
     """
     if not path.exists():
-        raise InputError(f"{path}: no such model; expected a model folder, its zip or a run folder")
+        raise InputError(f"{path}: no such folder or file; expected a trained model or a run")
     if path.is_dir():
         return _read_parts(path, lambda *what: _of_folder(path, *what))
     try:
@@ -121,8 +121,8 @@ def _read_parts(path: Path, read: Reader) -> tuple[dict[str, Any], dict[str, Ten
             break
     else:
         raise InputError(
-            f"{path}: not a trained model, it has no {CONFIG}; expected what `thirdaxis pack` "
-            "writes, or a run folder"
+            f"{path}: not a run folder and not a trained model, it has no {CONFIG}; expected what "
+            "`thirdaxis train` or `thirdaxis pack` writes"
         )
     config = config_of_text(text, f"{path}: {inner}{CONFIG}")
     content = read(inner + WEIGHTS, math.inf)

@@ -56,7 +56,8 @@ def make_network(settings: SegmentSettings, plan: Plan, *, load: bool = True) ->
         statistics=settings.statistics,
         overrides=settings.overrides or None,
     )
-    _try_patch(net, settings, plan)
+    if load:  # a checkpoint comes from a run whose patch went through
+        _try_patch(net, settings, plan)
     return Made(net.train(), built.weights)
 
 

@@ -12,13 +12,11 @@ from thirdaxis.data.folder import Case, read_case
 from thirdaxis.data.grid import onto
 from thirdaxis.data.volume import Volume, write_labels
 from thirdaxis.errors import InputError, UsageError
-from thirdaxis.tasks.keep import BEST, read_checkpoint
+from thirdaxis.tasks.model import load_model
 from thirdaxis.tasks.pictures import draw_overlay
 from thirdaxis.tasks.plan import Plan
 from thirdaxis.tasks.preprocess import preprocessing
-from thirdaxis.tasks.run_folder import read_run
 from thirdaxis.tasks.scans import find_scans
-from thirdaxis.tasks.segment_network import make_network
 from thirdaxis.tasks.segment_settings import SegmentSettings
 from thirdaxis.tasks.windows import logits_of
 
@@ -93,53 +91,48 @@ def pick_device(accelerator: str) -> torch.device:
     return torch.device("cpu")
 
 
-def load_segmenter(run_folder: Path, accelerator: str | None = None) -> Segmenter:
-    """Rebuilds the best network of a run.
+def load_segmenter(
+    path: str | Path, accelerator: str | None = None, *, trust: bool = False
+) -> Segmenter:
+    """Loads a network trained to segment.
 
     Args:
-        run_folder: made by `train`.
+        path: a run folder, or a trained model in any form that `load_model` reads.
         accelerator: `auto`, `cpu` or `gpu`; none takes the run's own.
+        trust: whether a program that the model names as its network may be called.
 
     Returns:
         The network, ready to be called on scans.
 
     Raises:
-        InputError: not a run folder, or a checkpoint that does not fit it.
+        InputError: not a trained model, or one of another task.
     """
-    run = read_run(run_folder)
-    device = pick_device(accelerator or run.settings.accelerator)
-    state = read_checkpoint(run_folder / BEST)["state_dict"]
-    net = make_network(run.settings, run.plan, load=False).net
-    inner = {
-        name.removeprefix("net."): value for name, value in state.items() if name.startswith("net.")
-    }
-    try:
-        net.load_state_dict(inner)
-    except RuntimeError as error:
-        reason = " ".join(str(error).split())[:200]
-        raise InputError(
-            f"{run_folder / BEST}: does not fit the run's network ({reason})"
-        ) from None
-    return Segmenter(net.eval().to(device), run.settings, run.plan, device)
+    model = load_model(path, task="segment", trust=trust)
+    settings, plan = model.settings, model.plan
+    assert isinstance(settings, SegmentSettings) and isinstance(plan, Plan)
+    device = pick_device(accelerator or settings.accelerator)
+    return Segmenter(model.net.to(device), settings, plan, device)
 
 
 def predict(
-    run_folder: Path,
+    model: str | Path,
     inputs: Path,
     out: Path,
     *,
     accelerator: str | None = None,
     picture: bool = False,
+    trust: bool = False,
     watch: Callable[[Sequence[Case]], Iterable[Case]] = lambda cases: cases,
 ) -> list[Path]:
     """Writes a label map for each scan, on the scan's own grid, with its affine.
 
     Args:
-        run_folder: made by `train`.
+        model: a run folder, or a trained model in any form that `load_model` reads.
         inputs: a NIfTI, MetaImage or NRRD file, a folder of one DICOM series, or a folder of such.
         out: folder for the label maps, or for a single scan a name ending in `.nii.gz`.
         accelerator: `auto`, `cpu` or `gpu`; none takes the run's own.
         picture: whether to draw each result as a PNG beside it.
+        trust: whether a program that the model names as its network may be called.
         watch: wraps the scans to show progress.
 
     Returns:
@@ -149,7 +142,7 @@ def predict(
         InputError: a scan that cannot be read or has other channels than the training scans.
         UsageError: an output that would overwrite an input, or one name for several scans.
     """
-    segmenter = load_segmenter(run_folder, accelerator)
+    segmenter = load_segmenter(model, accelerator, trust=trust)
     scans = find_scans(inputs, len(segmenter.plan.channels))
     targets = _targets(scans, out)
     written = []
