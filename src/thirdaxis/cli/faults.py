@@ -17,6 +17,7 @@ ClickException: Any = next(
 EXTRAS = {
     "timm": "zoo",
     "segmentation_models_pytorch": "zoo",
+    "huggingface_hub": "hub",
     **dict.fromkeys(
         (
             *("jinja2", "lightning", "matplotlib", "monai", "nibabel", "numpy", "pydantic"),

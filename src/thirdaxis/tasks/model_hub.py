@@ -36,14 +36,11 @@ def fetched(name: tuple[str, str | None]) -> Path:
 
     Raises:
         InputError: no such repository or revision, or no connection and nothing in the cache.
-        UsageError: huggingface_hub is missing.
     """
     repository, revision = name
-    try:
-        from huggingface_hub import snapshot_download
-        from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
-    except ImportError as error:
-        raise _missing(error) from error
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+
     try:
         place = snapshot_download(
             repository, revision=revision, allow_patterns=[CONFIG, WEIGHTS, CARD]
@@ -69,16 +66,14 @@ def push(files: dict[str, bytes], name: str, *, private: bool = True) -> str:
         The address of the commit.
 
     Raises:
-        UsageError: not such a name, or huggingface_hub is missing.
+        UsageError: not such a name.
         InputError: the hub refuses, or cannot be reached.
     """
     found = hub_name(name)
     if found is None or found[1] is not None:
         raise UsageError(f"{name}: expected hf://user/name to push to")
-    try:
-        from huggingface_hub import HfApi
-    except ImportError as error:
-        raise _missing(error) from error
+    from huggingface_hub import HfApi
+
     api = HfApi()
     with tempfile.TemporaryDirectory() as folder:
         write_folder(Path(folder), files)
@@ -93,7 +88,3 @@ def push(files: dict[str, bytes], name: str, *, private: bool = True) -> str:
                 f"{name}: cannot be pushed ({reason}); log in with `hf auth login`"
             ) from error
     return str(done)
-
-
-def _missing(error: ImportError) -> UsageError:
-    return UsageError(f"hf:// needs the package {error.name!r}: pip install 'thirdaxis[hub]'")
