@@ -13,7 +13,6 @@ from thirdaxis.cli.main import run
 from thirdaxis.data.volume import read_volume
 from thirdaxis.errors import InputError, UsageError
 from thirdaxis.tasks.model import (
-    MODEL,
     Model,
     load_model,
     load_network,
@@ -21,7 +20,7 @@ from thirdaxis.tasks.model import (
     save_model,
 )
 from thirdaxis.tasks.model_bundle import bundle_files
-from thirdaxis.tasks.model_files import sha256_of, write_model_files
+from thirdaxis.tasks.model_files import MODEL, sha256_of, write_model_files
 from thirdaxis.tasks.plan import Plan
 from thirdaxis.tasks.segment import load_segmenter, make_settings
 from thirdaxis.tasks.segment_network import make_network
@@ -160,7 +159,7 @@ def test_a_program_is_called_only_where_it_is_trusted(tmp_path, monkeypatch, pha
     model = untrained({**phantom_settings, "network": "strange_program:factory"})
     save_model(model, tmp_path / "model")
     del sys.modules["strange_program"]
-    with pytest.raises(InputError, match="the program 'strange_program:factory'.*--trust"):
+    with pytest.raises(InputError, match="it is the program 'strange_program:factory'.*--trust"):
         load_model(tmp_path / "model")
     assert "strange_program" not in sys.modules
     again = load_model(tmp_path / "model", trust=True).net

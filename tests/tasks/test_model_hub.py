@@ -8,7 +8,8 @@ from huggingface_hub import constants
 
 from thirdaxis.cli.main import run
 from thirdaxis.errors import InputError, UsageError
-from thirdaxis.tasks.model import MODEL, load_model
+from thirdaxis.tasks.model import load_model
+from thirdaxis.tasks.model_files import MODEL
 from thirdaxis.tasks.model_hub import hub_name
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"

@@ -4,7 +4,8 @@ import torch
 
 from thirdaxis.cli.main import run
 from thirdaxis.errors import InputError, UsageError
-from thirdaxis.tasks.model import MODEL, load_model, save_model
+from thirdaxis.tasks.model import load_model, save_model
+from thirdaxis.tasks.model_files import MODEL
 from thirdaxis.tasks.plan import Plan
 
 

@@ -1,5 +1,6 @@
 import hashlib
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -85,6 +86,17 @@ def test_what_is_gone_is_not_told(run, tmp_path):
     assert found["weights_2d"]["sha256"] is None
     assert found["weights_2d"]["licence"] == "unknown, ask the source"
     assert found["training_data"]["name"] == "Task99_Kidney" and found["metrics"] == {}
+
+
+def test_a_run_that_began_from_another_tells_where_that_began(run, tmp_path):
+    first = tmp_path / "slices"
+    (first / "model").mkdir(parents=True)
+    origin = {"provenance": {"weights_2d": {"source": "library", "licence": "mit"}}}
+    (first / "model" / "config.json").write_text(json.dumps(origin))
+    settings = run.settings.model_copy(update={"weights": str(first)})
+    found = provenance_of(replace(run, settings=settings))["weights_2d"]
+    assert found["source"] == "slices" and found["sha256"] is None
+    assert found["run"] == origin["provenance"]
 
 
 @pytest.mark.parametrize("licence", [None, "cc-by-4.0"])

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from thirdaxis.convert.lift import beside
 from thirdaxis.errors import InputError, UsageError
 from thirdaxis.export.onnx_net import OnnxNet
+from thirdaxis.nets.programs import programs
 from thirdaxis.nets.saved import fill_exactly, weights_of
 from thirdaxis.tasks.keep import BEST, read_checkpoint
 from thirdaxis.tasks.kinds import KINDS, AnyPlan
@@ -21,6 +22,7 @@ from thirdaxis.tasks.model_files import (
     CONFIG,
     FORMAT,
     FORMAT_VERSION,
+    MODEL,
     WEIGHTS,
     config_of_text,
     read_model_files,
@@ -34,16 +36,11 @@ from thirdaxis.tasks.segment_network import make_network
 from thirdaxis.tasks.settings import RunSettings
 from thirdaxis.tasks.settings_files import make_settings
 
-MODEL = "model"
-"""Where a run folder keeps its model."""
-
 ONNX_KEY = "thirdaxis"
 """The property of an ONNX file that holds what `config.json` holds."""
 
 # By task: from settings and plan to the converted network, without loading any 2D weights.
 NETWORKS: dict[str, Callable[..., Any]] = {"segment": make_network}
-# Libraries whose networks can be built for whoever names them; anything else is a program to run.
-LIBRARIES = ("torchvision", "timm", "smp")
 
 
 @dataclass(frozen=True)
@@ -102,8 +99,8 @@ def load_model(path: str | Path, *, task: str | None = None, trust: bool = False
     else:
         config, tensors = read_model_files(place)
         settings, plan = _understood(config, place)
-        _check_trusted(settings.network, place, trust)
-        net = _built(settings, plan, place)
+        with programs(allowed=trust):
+            net = _built(settings, plan, place)
         fill_exactly(net, tensors, f"{place}: its weights are not of its {settings.network}")
         model = Model(net.eval(), settings, plan, _table(config, "provenance", place))
     if task is not None and model.settings.task != task:
@@ -266,15 +263,6 @@ def _table(config: Mapping[str, Any], name: str, source: Path) -> dict[str, Any]
     if not isinstance(table, dict):
         raise InputError(f"{source}: {CONFIG} has no table {name!r}")
     return table
-
-
-def _check_trusted(network: str, source: Path, trust: bool) -> None:
-    library, colon, _ = network.partition(":")
-    if colon and library not in LIBRARIES and not library.startswith("thirdaxis.") and not trust:
-        raise InputError(
-            f"{source}: its network is the program {network!r}, which would be run; allow it with "
-            "--trust if you know it"
-        )
 
 
 def _built(settings: RunSettings, plan: AnyPlan, source: Path) -> nn.Module:

@@ -18,6 +18,8 @@ from thirdaxis.errors import InputError
 from thirdaxis.nets.saved import check_free
 
 CONFIG, WEIGHTS, CARD = "config.json", "model.safetensors", "README.md"
+MODEL = "model"
+"""Where a run folder keeps its model."""
 # A MONAI bundle keeps the model one folder down.
 INNER = "models"
 FORMAT, FORMAT_VERSION = "thirdaxis-model", 1

@@ -8,8 +8,8 @@ from typing import Any
 
 import thirdaxis
 from thirdaxis.nets.build import weights_named
-from thirdaxis.nets.licences import licence_of
-from thirdaxis.tasks.model_files import sha256_of
+from thirdaxis.nets.licences import UNKNOWN, licence_of
+from thirdaxis.tasks.model_files import CONFIG, MODEL, sha256_of
 from thirdaxis.tasks.run_folder import METRICS, VERSIONS, WEIGHTS, Run
 from thirdaxis.tasks.settings import RunSettings
 
@@ -56,16 +56,20 @@ def shareable(settings: RunSettings) -> RunSettings:
 def _weights(run: Run[Any, Any]) -> dict[str, Any]:
     settings = run.settings
     given = weights_named(settings.weights)
-    file = given if isinstance(given, Path) else None
+    place = given if isinstance(given, Path) else None
     report = run.folder / WEIGHTS
     loaded = report.read_text(encoding="utf-8").partition("\n")[0] if report.is_file() else ""
-    return {
+    told = {
         "network": settings.network,
         "source": shareable(settings).weights or "random start",
-        "sha256": sha256_of(file.read_bytes()) if file is not None and file.is_file() else None,
+        "sha256": sha256_of(place.read_bytes()) if place is not None and place.is_file() else None,
         "licence": licence_of(settings.network, given),
         "loaded": loaded.rpartition(": ")[2],  # what stands before is the place of the file
     }
+    if place is not None and place.is_dir():  # another run, which began somewhere itself
+        before = _read(place / MODEL / CONFIG).get("provenance", {})
+        told |= {"licence": UNKNOWN, "run": before}
+    return told
 
 
 def _data(run: Run[Any, Any]) -> dict[str, Any]:
