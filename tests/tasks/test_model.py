@@ -12,6 +12,8 @@ from safetensors.torch import save
 from thirdaxis.cli.main import run
 from thirdaxis.data.volume import read_volume
 from thirdaxis.errors import InputError, UsageError
+from thirdaxis.tasks.classify_network import make_classifier
+from thirdaxis.tasks.classify_plan import ClassifyPlan
 from thirdaxis.tasks.model import (
     Model,
     load_model,
@@ -376,3 +378,20 @@ def test_nothing_is_written_over_or_left_half_written(model, tmp_path, monkeypat
 def test_a_model_of_another_task_is_refused(model):
     with pytest.raises(InputError, match="trained to segment, expected a model trained to clas"):
         load_model(model, task="classify")
+
+
+def test_a_classifier_is_a_model_too(tmp_path):
+    values = {"task": "classify", "data": "d.csv", "network": "timm:test_resnet"}
+    settings = make_settings(values, "test")
+    plan = ClassifyPlan("classes", ("dull", "bright"), (3, 4), 1, (8, 16, 16))
+    net = make_classifier(settings, plan, load=False).net.eval()
+    save_model(Model(net, settings, plan, {"weights_2d": {}}), tmp_path / "model.zip")
+    found = load_model(tmp_path / "model.zip", task="classify")
+    assert found.settings == settings and found.plan == plan
+    boxes = torch.randn(2, 1, 8, 16, 16)
+    with torch.no_grad():
+        assert torch.equal(found.net(boxes), net(boxes))
+    card = model_files(found)["README.md"].decode()
+    assert "0 dull, 1 bright" in card and "pipeline_tag: image-classification" in card
+    with pytest.raises(InputError, match="trained to classify, expected a model trained to segm"):
+        load_segmenter(tmp_path / "model.zip")

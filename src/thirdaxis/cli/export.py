@@ -60,7 +60,7 @@ def export(
     else:
         trained = load_model(source, trust=trust)
         net, metadata = trained.net, config_texts(trained)
-        patch = getattr(trained.plan, "patch", None) or patch
+        patch = trained.plan.plain().get("patch") or trained.plan.plain().get("size") or patch
     example = _example(net, (depth or patch[0], side or patch[1], side or patch[2]))
     dynamic = [axis for axis in AXES if axis not in (fixed or [])]
     thirdaxis.export(net, example, out, dynamic=dynamic, metadata=metadata)

@@ -15,6 +15,7 @@ from thirdaxis.cli.export import export
 from thirdaxis.cli.faults import exit_code, one_line, show
 from thirdaxis.cli.pack import pack
 from thirdaxis.cli.predict import predict
+from thirdaxis.cli.prepare import prepare
 from thirdaxis.cli.quickstart import quickstart
 from thirdaxis.cli.run import run as run_recipe
 from thirdaxis.cli.train import train
@@ -32,6 +33,7 @@ app.command("convert")(convert)
 app.command("check")(check)
 app.command("pack")(pack)
 app.command("export")(export)
+app.add_typer(prepare, name="prepare")
 app.command("config")(config)
 app.command("train")(train)
 app.command("evaluate")(evaluate)

@@ -14,7 +14,8 @@ from thirdaxis.errors import InputError, UsageError
 from thirdaxis.export.onnx_net import OnnxNet
 from thirdaxis.nets.programs import programs
 from thirdaxis.nets.saved import fill_exactly, weights_of
-from thirdaxis.tasks.keep import BEST, read_checkpoint
+from thirdaxis.tasks.classify_network import make_classifier
+from thirdaxis.tasks.keep import BEST, LAST, read_checkpoint
 from thirdaxis.tasks.kinds import KINDS, AnyPlan
 from thirdaxis.tasks.model_card import card_of
 from thirdaxis.tasks.model_files import (
@@ -40,7 +41,7 @@ ONNX_KEY = "thirdaxis"
 """The property of an ONNX file that holds what `config.json` holds."""
 
 # By task: from settings and plan to the converted network, without loading any 2D weights.
-NETWORKS: dict[str, Callable[..., Any]] = {"segment": make_network}
+NETWORKS: dict[str, Callable[..., Any]] = {"segment": make_network, "classify": make_classifier}
 
 
 @dataclass(frozen=True)
@@ -218,12 +219,14 @@ class AtThickness(nn.Module):
 
 def _of_run(folder: Path) -> Model:
     run = read_run(folder)
-    state = read_checkpoint(folder / BEST)["state_dict"]
+    # Without cases set aside to choose an epoch by, the last one counts.
+    checkpoint = folder / (BEST if run.validation else LAST)
+    state = read_checkpoint(checkpoint)["state_dict"]
     net = _built(run.settings, run.plan, folder)
     inner = {
         name.removeprefix("net."): value for name, value in state.items() if name.startswith("net.")
     }
-    fill_exactly(net, inner, f"{folder / BEST}: does not fit the run's network")
+    fill_exactly(net, inner, f"{checkpoint}: does not fit the run's network")
     return Model(net.eval(), run.settings, run.plan, provenance_of(run))
 
 

@@ -33,14 +33,15 @@ def card_of(config: Mapping[str, Any]) -> str:
         "datasets": [data.get("name", "unknown")],
         "metrics": METRICS.get(config["task"], []),
     }
-    classes = plan.get("labels", {})
-    named = classes.items() if isinstance(classes, Mapping) else enumerate(classes)
+    labels = plan.get("labels")
+    named = labels.items() if labels else enumerate(plan.get("names", []))
+    channels = plan.get("channels", [])
     facts = {
         "Network": f"`{settings['network']}`, converted to volumes with `{settings['fusion']}`",
         "Answers": ", ".join(f"{value} {label}" for value, label in named),
-        "Channels": ", ".join(map(str, plan.get("channels", []))) or "one",
-        "Spacing it sees": _spacing(plan.get("spacing")),
-        "Patch": "×".join(map(str, plan.get("patch") or [])) or "whole volume",
+        "Channels": channels if isinstance(channels, int) else ", ".join(channels),
+        "Spacing it sees": _spacing(plan.get("spacing") or settings.get("spacing")),
+        "Voxels it sees": "×".join(map(str, plan.get("patch") or plan.get("size") or [])),
         "Trained on": f"{data.get('name', 'unknown')}, {data.get('training_cases', '?')} cases "
         f"(and {data.get('held_out_cases', '?')} held out)",
         "Licence of the data": data.get("licence", "not told"),

@@ -39,18 +39,22 @@ def provenance_of(run: Run[Any, Any]) -> dict[str, Any]:
 
 def shareable(settings: RunSettings) -> RunSettings:
     """The settings without places and hardware of the machine they were used on."""
-    weights = settings.weights
     return settings.model_copy(
         update={
+            **{name: _name(value) for name, value in settings if isinstance(value, str)},
             "data": Path(settings.data).name,
             "cache": None,
-            "weights": weights if weights in (None, "library") else Path(weights).name,
             "accelerator": "auto",
             "devices": 1,
             "nodes": 1,
             "workers": 0,
         }
     )
+
+
+def _name(value: str) -> str:
+    """Of a path from the root its last part."""
+    return Path(value).name if Path(value).is_absolute() else value
 
 
 def _weights(run: Run[Any, Any]) -> dict[str, Any]:
