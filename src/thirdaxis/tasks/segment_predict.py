@@ -6,9 +6,10 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from thirdaxis.data.dicom_seg import write_seg
 from thirdaxis.data.folder import Case, read_case
-from thirdaxis.data.volume import Volume, file_ending, read_labels, write_labels
-from thirdaxis.errors import InputError, UsageError
+from thirdaxis.data.volume import file_ending, read_labels, write_labels
+from thirdaxis.errors import InputError, UsageError, did_you_mean
 from thirdaxis.tasks.keep import BEST, read_checkpoint
 from thirdaxis.tasks.pictures import draw_overlay
 from thirdaxis.tasks.probabilities import probabilities_to
@@ -17,6 +18,7 @@ from thirdaxis.tasks.scans import find_scans
 from thirdaxis.tasks.segment_network import make_network
 from thirdaxis.tasks.segmenter import Inference, Segmenter, pick_device
 from thirdaxis.tasks.windows import Told, tell_nobody
+
 
 def load_segmenter(run_folder: Path, accelerator: str | None = None) -> Segmenter:
     """Rebuilds the best network of a run.
@@ -48,30 +50,44 @@ def load_segmenter(run_folder: Path, accelerator: str | None = None) -> Segmente
     return Segmenter(net.eval().to(device), run.settings, run.plan, device)
 
 
+FORMATS = ("nifti", "dicom-seg", "both")
+ENDINGS = (".nii.gz", ".dcm", ".npz", ".png")
+
+
 @dataclass(frozen=True)
 class Outputs:
     """What is written for a scan, beside each other under one name.
 
     Args:
-        nifti: the label map as `.nii.gz`.
+        format: the label map as `nifti` (`.nii.gz`), as `dicom-seg` (`.dcm`, for scans that are
+            DICOM series), or as `both`, where a scan is a DICOM series.
         picture: three planes as `.png`.
         probabilities: of each class, as `.npz`; see `thirdaxis.tasks.probabilities`.
         overwrite: whether scans are done again whose files exist and are whole.
+
+    Raises:
+        UsageError: another format.
     """
 
-    nifti: bool = True
+    format: str = "nifti"
     picture: bool = False
     probabilities: bool = False
     overwrite: bool = False
 
-    def endings(self) -> list[str]:
-        """Of the files of a scan."""
-        asked = {
-            ".nii.gz": self.nifti,
+    def __post_init__(self) -> None:
+        if self.format not in FORMATS:
+            raise UsageError(f"no format {self.format!r}{did_you_mean(self.format, FORMATS)}")
+
+    def files(self, stem: Path, scan: Case) -> dict[str, Path]:
+        """The files of a scan by their endings, the label map first."""
+        series = scan.images[0].is_dir()
+        wanted = {
+            ".nii.gz": self.format != "dicom-seg",
+            ".dcm": self.format == "dicom-seg" or (self.format == "both" and series),
             ".npz": self.probabilities,
             ".png": self.picture,
         }
-        return [ending for ending, wanted in asked.items() if wanted]
+        return {end: stem.with_name(stem.name + end) for end, asked in wanted.items() if asked}
 
 
 @dataclass(frozen=True)
@@ -128,10 +144,10 @@ def predict(
     segmenter = load_segmenter(run_folder, accelerator)
     segmenter.labels_kept_whole(how)  # a wrong name is told before the first scan
     scans = find_scans(inputs, len(segmenter.plan.channels))
-    stems = _stems(scans, out, outputs)
+    stems = _stems(scans, out)
     done = Predictions()
     for scan in watch(scans):
-        files = {end: stems[scan.name].with_name(stems[scan.name].name + end) for end in outputs.endings()}
+        files = outputs.files(stems[scan.name], scan)
         label_map = next(iter(files.values()))
         if not outputs.overwrite and _whole(files):
             done.finished.append(label_map)
@@ -152,24 +168,29 @@ def predict(
 def _segment(
     segmenter: Segmenter, scan: Case, how: Inference, files: dict[str, Path], told: Told
 ) -> None:
+    """Writes the files of one scan, the label map last."""
+    source = scan.images[0]
+    if ".dcm" in files and not source.is_dir():
+        raise InputError(f"{source}: not a DICOM series; --format nifti writes label maps of it")
     volume, _ = read_case(scan, segmenter.plan.labels)
-    label_map = files[".nii.gz"]
+    try:
+        segmenter.check(volume)
+    except InputError as error:
+        raise InputError(f"{source}: {error}") from None
+    labels_of = segmenter.plan.labels
+    next(iter(files.values())).parent.mkdir(parents=True, exist_ok=True)
     with ExitStack() as opened:
         keep = None
-        try:
-            segmenter.check(volume)
-        except InputError as error:
-            raise InputError(f"{scan.images[0]}: {error}") from None
-        label_map.parent.mkdir(parents=True, exist_ok=True)
         if ".npz" in files:
             turned = segmenter.turned(volume)
-            keep = opened.enter_context(
-                probabilities_to(files[".npz"], volume, turned, segmenter.plan.labels)
-            )
+            keep = opened.enter_context(probabilities_to(files[".npz"], volume, turned, labels_of))
         labels = segmenter(volume, how, keep=keep, told=told)
     if ".png" in files:
         draw_overlay(volume, labels, None, scan.name, files[".png"])
-    write_labels(label_map, labels, volume.affine)
+    if ".dcm" in files:
+        write_seg(files[".dcm"], labels, source, labels_of)
+    if ".nii.gz" in files:
+        write_labels(files[".nii.gz"], labels, volume.affine)
 
 
 def _whole(files: dict[str, Path]) -> bool:
@@ -187,10 +208,10 @@ def _whole(files: dict[str, Path]) -> bool:
     return True
 
 
-def _stems(scans: Sequence[Case], out: Path, outputs: Outputs) -> dict[str, Path]:
+def _stems(scans: Sequence[Case], out: Path) -> dict[str, Path]:
     """The place and name of each scan's files, without their endings."""
     ending = file_ending(out)
-    single = ending in (".nii", ".nii.gz")
+    single = ending in (".nii.gz", ".dcm")
     if single and len(scans) > 1:
         raise UsageError(f"{out}: one file for {len(scans)} scans; name a folder")
     if not single and out.exists() and not out.is_dir():
@@ -201,8 +222,8 @@ def _stems(scans: Sequence[Case], out: Path, outputs: Outputs) -> dict[str, Path
     }
     sources = {image.resolve() for scan in scans for image in scan.images}
     for stem in stems.values():
-        for end in outputs.endings():
-            target = stem.with_name(stem.name + end)
+        for ending in ENDINGS:
+            target = stem.with_name(stem.name + ending)
             if target.resolve() in sources:
                 raise UsageError(f"{target}: is one of the scans; name another output")
     return stems

@@ -14,7 +14,7 @@ from thirdaxis.tasks.components import keep_largest
 from thirdaxis.tasks.plan import Plan
 from thirdaxis.tasks.preprocess import preprocessing
 from thirdaxis.tasks.segment_settings import SegmentSettings
-from thirdaxis.tasks.windows import Told, logit_slabs, tell_nobody
+from thirdaxis.tasks.windows import Told, logit_slabs, tell_nobody, turns_of
 
 ROUNDING = 1e-6  # of places in voxels
 
@@ -35,7 +35,7 @@ class Inference:
             `all`; none follows the run's `largest_component`.
 
     Raises:
-        UsageError: an overlap or a precision that does not exist.
+        UsageError: an overlap, an axis or a precision that does not exist.
     """
 
     overlap: float | None = None
@@ -48,6 +48,7 @@ class Inference:
             raise UsageError(f"overlap is a share from 0 to below 1, not {self.overlap:g}")
         if self.precision not in (None, "32", "bf16"):
             raise UsageError(f"precision is '32' or 'bf16', not {self.precision!r}")
+        turns_of(self.flips)
 
 
 @dataclass(frozen=True)
@@ -80,15 +81,10 @@ class Segmenter:
 
         Raises:
             InputError: another number of channels than the network was trained on.
-            UsageError: a label or an axis in `how` that does not exist.
+            UsageError: a label in `how` that does not exist.
         """
         how = how or Inference()
-        channels = self.plan.channels
-        if scan.array.shape[0] != len(channels):
-            raise InputError(
-                f"the scan has {scan.array.shape[0]} channels, the network was trained on "
-                f"{len(channels)} ({', '.join(channels)})"
-            )
+        self.check(scan)
         largest = self.labels_kept_whole(how)
         seen = preprocessing(self.settings, self.plan).image(scan)
         slabs = logit_slabs(
@@ -116,6 +112,19 @@ class Segmenter:
         if largest:
             keep_largest(labels[0], largest)
         return onto(Volume(labels, like.affine), scan).array[0]
+
+    def check(self, scan: Volume) -> None:
+        """Refuses a scan with other channels than the network was trained on.
+
+        Raises:
+            InputError: with both numbers.
+        """
+        channels = self.plan.channels
+        if scan.array.shape[0] != len(channels):
+            raise InputError(
+                f"the scan has {scan.array.shape[0]} channels, the network was trained on "
+                f"{len(channels)} ({', '.join(channels)})"
+            )
 
     def turned(self, scan: Volume) -> Volume:
         """The scan's grid in the network's orientation, with one channel of nothing."""

@@ -85,7 +85,7 @@ def logit_slabs(
     Raises:
         UsageError: an unknown axis in `flips`.
     """
-    turns = _turns(flips)
+    turns = turns_of(flips)
     device = next((weight.device for weight in net.parameters()), image.device)
     padded, inside = _padded(image, patch)
     sizes = tuple(padded.shape[1:])
@@ -116,8 +116,12 @@ def logit_slabs(
     yield _mean(sums, inside)
 
 
-def _turns(flips: Sequence[str]) -> list[tuple[int, ...]]:
-    """Every combination of the axes, none of them first."""
+def turns_of(flips: Sequence[str]) -> list[tuple[int, ...]]:
+    """Every combination of axes of (N, C, D, H, W), none of them first.
+
+    Raises:
+        UsageError: an unknown axis.
+    """
     for name in flips:
         if name not in AXES:
             raise UsageError(f"no axis {name!r} to flip{did_you_mean(name, AXES)}")
