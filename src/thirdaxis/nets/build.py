@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from thirdaxis.errors import InputError, UsageError, did_you_mean
 from thirdaxis.nets.encoder_unet import EncoderUNet
 from thirdaxis.nets.encoders import ChainEncoder, TimmEncoder
+from thirdaxis.nets.lidc import LIDC
 from thirdaxis.nets.unet import UNet
 from thirdaxis.nets.weights import WeightsReport, read_tensors, transfer
 
@@ -20,7 +21,7 @@ Task = Literal["segment", "classify"]
 Weights = Literal["library"] | Path | None
 
 FORMS = (
-    "'unet', 'torchvision:NAME', 'timm:NAME', 'smp:ARCHITECTURE/ENCODER' "
+    "'unet', 'torchvision:NAME', 'timm:NAME', 'lidc:NAME', 'smp:ARCHITECTURE/ENCODER' "
     "or 'package.module:factory'"
 )
 # Their extra heads serve training from scratch on ImageNet only.
@@ -83,13 +84,14 @@ def build(
     the segmentation networks of torchvision and segmentation-models-pytorch are taken whole.
 
     Args:
-        name: ``unet``, ``torchvision:NAME``, ``timm:NAME``, ``smp:ARCHITECTURE/ENCODER``, or
+        name: ``unet``, ``torchvision:NAME``, ``timm:NAME``, ``smp:ARCHITECTURE/ENCODER``,
+            ``lidc:NAME`` (`thirdaxis.nets.lidc`: classifiers with fine maps), or
             ``package.module:factory``, called as ``factory(in_channels=..., classes=...)``.
         classes: channels of the answer.
         in_channels: channels of the image; networks of the libraries stay RGB (`Built.rgb`).
         weights: a file in the network's own layout (for a classifier, the library's), ``library``
             for the library's pretrained weights, or None for a random start.
-        task: ``segment``, or ``classify`` for torchvision and timm classifiers as they are.
+        task: ``segment``, or ``classify`` for classifiers as they are.
 
     Raises:
         UsageError: an unknown name, or a network that cannot do the task.
@@ -113,6 +115,8 @@ def build(
             return _torchvision(rest, classes, weights, task)
         case "timm":
             return _timm(rest, classes, weights, task)
+        case "lidc":
+            return _lidc(rest, classes, weights, task)
         case "smp":
             _segments_only(name, task)
             return _smp(rest, classes, weights)
@@ -127,7 +131,9 @@ def natural_task(name: str) -> Task:
     """
     library, _, rest = name.partition(":")
     segmenters = torchvision.models.list_models(module=torchvision.models.segmentation)
-    is_classifier = library == "timm" or (library == "torchvision" and rest not in segmenters)
+    is_classifier = library in ("timm", "lidc") or (
+        library == "torchvision" and rest not in segmenters
+    )
     return "classify" if is_classifier else "segment"
 
 
@@ -244,6 +250,21 @@ def _timm(name: str, classes: int, weights: Weights, task: Task) -> Built:
     report = _fill(net, given, "")
     encoder = TimmEncoder if hasattr(net, "forward_intermediates") else ChainEncoder
     return _as_encoder(encoder(net, full), classes, report)
+
+
+def _lidc(name: str, classes: int, weights: Weights, task: Task) -> Built:
+    _check_known(name, LIDC, "lidc")
+    make, source = LIDC[name]
+    full = f"lidc:{name}"
+    models = torchvision.models
+    given = _tensors(
+        full, weights, lambda: models.get_model(source, weights="DEFAULT").state_dict()
+    )
+    net = make(classes)
+    report = _fill(net, given, "")
+    if task == "classify":
+        return Built(net, report, rgb=True)
+    return _as_encoder(ChainEncoder(net, full), classes, report)
 
 
 def _smp(name: str, classes: int, weights: Weights) -> Built:
