@@ -55,7 +55,7 @@ def test_monai_predicts_what_thirdaxis_predicts(phantom_run, scans, tmp_path, se
     model = replace(model, settings=model.settings.model_copy(update=settings))
     save_model(model, tmp_path / "model")
     write_model_files(tmp_path / "bundle", bundle_files(model))
-    own = predict(tmp_path / "model", scans, tmp_path / "own")
+    own = predict(tmp_path / "model", scans, tmp_path / "own").written
     found = by_monai(tmp_path / "bundle", scans)
     assert [path.name for path in found] == [path.name for path in own]
     for a, b in zip(own, found, strict=True):
@@ -72,7 +72,7 @@ def test_with_a_spacing_voxels_at_borders_may_differ(phantom_run, scans, tmp_pat
     model = replace(model, plan=replace(model.plan, spacing=(2.0, 1.1, 1.1)))
     save_model(model, tmp_path / "model")
     write_model_files(tmp_path / "bundle", bundle_files(model))
-    own = arrays(predict(tmp_path / "model", scans, tmp_path / "own"))
+    own = arrays(predict(tmp_path / "model", scans, tmp_path / "own").written)
     found = by_monai(tmp_path / "bundle", scans)
     assert agreement(own, arrays(found)) > 0.97
     # Another spacing, as a wrong bundle would have it, is seen.

@@ -14,7 +14,7 @@ from thirdaxis.tasks.pictures import draw_curves, draw_overlay
 from thirdaxis.tasks.prepare import labelled_case
 from thirdaxis.tasks.run_folder import CURVES, METRICS, PICTURES, VALIDATION, Run, cases_named
 from thirdaxis.tasks.segment_evaluate import Evaluation, evaluate
-from thirdaxis.tasks.segment_predict import load_segmenter
+from thirdaxis.tasks.segment_model import load_segmenter
 
 
 def finish(run: Run, say: Callable[[str], None]) -> dict[str, object]:
