@@ -9,11 +9,12 @@ from thirdaxis.atomic import write_text
 from thirdaxis.data.folder import read_folder
 from thirdaxis.data.volume import read_labels, write_labels
 from thirdaxis.tasks.keep import HISTORY, read_history
+from thirdaxis.tasks.model import keep_model
 from thirdaxis.tasks.pictures import draw_curves, draw_overlay
 from thirdaxis.tasks.prepare import labelled_case
 from thirdaxis.tasks.run_folder import CURVES, METRICS, PICTURES, VALIDATION, Run, cases_named
 from thirdaxis.tasks.segment_evaluate import Evaluation, evaluate
-from thirdaxis.tasks.segment_predict import load_segmenter
+from thirdaxis.tasks.segment_model import load_segmenter
 
 
 def finish(run: Run, say: Callable[[str], None]) -> dict[str, object]:
@@ -49,6 +50,7 @@ def finish(run: Run, say: Callable[[str], None]) -> dict[str, object]:
         "seconds": round(seconds, 2),
     }
     write_text(run.folder / METRICS, json.dumps(metrics, indent=2, allow_nan=False) + "\n")
+    keep_model(run.folder)
     mean = table["mean"]
     lost = f" ({mean['hd95_infinite']} infinite)" if mean["hd95_infinite"] else ""
     say(
