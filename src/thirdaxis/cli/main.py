@@ -15,6 +15,7 @@ from thirdaxis.cli.export import export
 from thirdaxis.cli.faults import exit_code, one_line, show
 from thirdaxis.cli.predict import predict
 from thirdaxis.cli.quickstart import quickstart
+from thirdaxis.cli.report import report
 from thirdaxis.cli.run import run as run_recipe
 from thirdaxis.cli.train import train
 
@@ -34,6 +35,7 @@ app.command("config")(config)
 app.command("train")(train)
 app.command("evaluate")(evaluate)
 app.command("predict")(predict)
+app.command("report")(report)
 app.command("run")(run_recipe)
 
 
