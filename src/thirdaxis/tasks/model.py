@@ -72,7 +72,7 @@ class Model:
         }
 
 
-def load_model(path: "str | Path | Model", *, task: str | None = None, trust: bool = False) -> Model:
+def load_model(path: str | Path | Model, *, task: str | None = None, trust: bool = False) -> Model:
     """Reads a trained model; needs neither its run, nor its data set, nor its 2D weights.
 
     Nothing in it is executed. A network of the form `package.module:factory` is a program of the
