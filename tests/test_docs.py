@@ -12,7 +12,7 @@ import typer.main
 import yaml
 
 from thirdaxis.cli.main import app
-from thirdaxis.tasks.settings import make_settings
+from thirdaxis.tasks.settings_files import make_settings
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 PAGES = [

@@ -59,7 +59,7 @@ def test_train_predict_evaluate(tmp_path, make_phantoms, phantom_settings, capsy
 def test_resume_takes_the_runs_settings_and_refuses_others(phantom_run, capsys):
     data = str(phantom_run.parent / "data")
     assert run(["train", data, "-o", str(phantom_run), "--resume", "--fusion", "acs"]) == 0
-    assert "all 2 epochs are done" in capsys.readouterr().out
+    assert "nothing is left to train" in capsys.readouterr().out
     assert run(["train", "-o", str(phantom_run), "--resume", "--epochs", "7"]) == 2
     assert "epochs is 2 there, not 7" in capsys.readouterr().err
 
@@ -242,13 +242,13 @@ def test_a_full_disk_is_one_line_and_keeps_what_was_whole(
 
 
 def test_ctrl_c_tells_how_to_go_on(tmp_path, make_phantoms, monkeypatch, capsys):
-    from thirdaxis.tasks import segment
+    from thirdaxis.tasks import runs
 
     def stopped(settings, out, display):
         out.mkdir()
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(segment, "train", stopped)
+    monkeypatch.setattr(runs, "train", stopped)
     data = make_phantoms(tmp_path / "data", 6)
     assert run(["train", str(data), "-o", str(tmp_path / "run")]) == 130
     told = capsys.readouterr().err

@@ -6,10 +6,11 @@ import torch
 
 from thirdaxis.data.folder import read_folder
 from thirdaxis.errors import InputError
-from thirdaxis.tasks.plan import plan_from, read_plan
-from thirdaxis.tasks.prepare import make_plan, prepare, steps_of, usual_patch
+from thirdaxis.tasks.plan import plan_from
+from thirdaxis.tasks.prepare import batches_of, make_plan, prepare, usual_patch
 from thirdaxis.tasks.preprocess import preprocessing
-from thirdaxis.tasks.settings import make_settings
+from thirdaxis.tasks.run_folder import read_plan
+from thirdaxis.tasks.settings_files import make_settings
 
 
 def no_watch(cases, what):
@@ -104,14 +105,14 @@ def test_a_told_patch_is_kept(data):
     assert make_plan(settings, folder, folder.cases, no_watch).patch == (5, 6, 7)
 
 
-def test_steps_of_an_epoch():
-    assert steps_of(settings_of("d", batch=4, patches_per_volume=2), 9) == 5
-    assert steps_of(settings_of("d", epoch_steps=7), 9) == 7
+def test_batches_of_an_epoch():
+    assert batches_of(settings_of("d", batch=4, patches_per_volume=2), 9) == 5
+    assert batches_of(settings_of("d", epoch_steps=7), 9) == 7
 
 
 def test_a_folder_without_a_plan_is_no_run(tmp_path):
     with pytest.raises(InputError, match="not a run folder"):
-        read_plan(tmp_path / "plan.json")
+        read_plan(tmp_path / "plan.json", plan_from)
     (tmp_path / "plan.json").write_text('{"labels": 3}')
     with pytest.raises(InputError, match="not a plan"):
-        read_plan(tmp_path / "plan.json")
+        read_plan(tmp_path / "plan.json", plan_from)

@@ -12,7 +12,7 @@ from thirdaxis.tasks.keep import read_checkpoint
 from thirdaxis.tasks.plan import Plan
 from thirdaxis.tasks.prepare import Prepared
 from thirdaxis.tasks.segment_data import SegmentData, WholeVolumes
-from thirdaxis.tasks.settings import make_settings
+from thirdaxis.tasks.settings_files import make_settings
 
 
 @pytest.mark.slow
@@ -74,7 +74,7 @@ class TwoHeads(nn.Module):
 def test_idle_weights_are_found_and_gradients_left_alone(use_both):
     net = TwoHeads(use_both)
     net.main.weight.grad = torch.full_like(net.main.weight, 7.0)
-    assert has_idle_weights(net, 1, (2, 2, 2)) is not use_both
+    assert has_idle_weights(net, (1, 2, 2, 2)) is not use_both
     assert (net.main.weight.grad == 7).all() and net.auxiliary.weight.grad is None
     assert net.training
 

@@ -4,7 +4,14 @@ import pytest
 import yaml
 
 from thirdaxis.errors import InputError, UsageError
-from thirdaxis.tasks.settings import make_settings, read_assignments, read_settings_file
+from thirdaxis.tasks.kinds import KINDS
+from thirdaxis.tasks.settings_files import (
+    default_text,
+    make_settings,
+    merged,
+    read_assignments,
+    read_settings_file,
+)
 
 
 def test_settings_survive_yaml_and_json_unchanged():
@@ -42,6 +49,40 @@ def test_a_wrong_setting_is_one_clear_line(values, told):
         make_settings({"data": "d", **values}, "settings.yaml")
     assert str(caught.value).startswith("settings.yaml: ")
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("task", KINDS)
+def test_the_printed_defaults_are_the_defaults(task):
+    text = default_text(task)
+    assert all(f"{name}:" in text for name in KINDS[task].settings.model_fields)
+    values = yaml.safe_load(text)
+    assert make_settings(values | {"data": "d"}, "test") == make_settings(
+        {"task": task, "data": "d"}, "test"
+    )
+
+
+@pytest.mark.parametrize("task", KINDS)
+def test_every_setting_is_explained(task):
+    fields = KINDS[task].settings.model_fields
+    assert [name for name, field in fields.items() if not field.description] == []
+
+
+def test_an_unknown_task_is_told_with_the_nearest():
+    with pytest.raises(UsageError, match="unknown task 'sgement'; did you mean 'segment'"):
+        default_text("sgement")
+    with pytest.raises(UsageError, match="did you mean 'segment'"):
+        make_settings({"task": "segmnt"}, "test")
+
+
+def test_tables_are_laid_over_each_other():
+    below = {"overrides": {"a": "i3d", "b": "acs"}, "epochs": 3}
+    above = read_assignments(["overrides.a=tsm", "overrides.c.fusion=p3d", "epochs=4"])
+    assert merged(below, above) == {
+        "overrides": {"a": "tsm", "b": "acs", "c": {"fusion": "p3d"}},
+        "epochs": 4,
+    }
+    with pytest.raises(UsageError, match="'epochs' was given a value before"):
+        read_assignments(["epochs=3", "epochs.a=4"])
 
 
 def test_a_missing_data_folder_is_named():

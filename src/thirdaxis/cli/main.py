@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from thirdaxis.cli.check import check
+from thirdaxis.cli.config import config
 from thirdaxis.cli.convert import convert
 from thirdaxis.cli.evaluate import evaluate
 from thirdaxis.cli.export import export
@@ -29,6 +30,7 @@ app.command("quickstart")(quickstart)
 app.command("convert")(convert)
 app.command("check")(check)
 app.command("export")(export)
+app.command("config")(config)
 app.command("train")(train)
 app.command("evaluate")(evaluate)
 app.command("predict")(predict)

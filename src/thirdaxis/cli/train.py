@@ -15,7 +15,7 @@ from thirdaxis.fusion.table import NAMES
 def train(
     data: Annotated[
         Path | None,
-        typer.Argument(help="Folder in Decathlon or nnU-Net layout (dataset.json)."),
+        typer.Argument(help="Data folder, such as one with dataset.json, or a settings file."),
     ] = None,
     out: Annotated[Path, typer.Option("--out", "-o", help="Run folder to make.")] = Path("run"),
     settings: Annotated[
@@ -73,11 +73,22 @@ def train(
     Example: `thirdaxis train Task04_Hippocampus -o run --network torchvision:mobilenet_v2
     --weights library --fusion acs`
     """
-    from thirdaxis.tasks import segment
-    from thirdaxis.tasks.settings import read_assignments, read_settings_file
+    from thirdaxis.tasks import runs
+    from thirdaxis.tasks.engine import Display
+    from thirdaxis.tasks.settings_files import (
+        SUFFIXES,
+        make_settings,
+        merged,
+        read_assignments,
+        read_settings_file,
+    )
 
+    if data is not None and data.suffix in SUFFIXES and not data.is_dir():
+        if settings is not None:
+            raise UsageError(f"two settings files: {data} and {settings}; name one")
+        data, settings = None, data
     told: dict[str, Any] = read_settings_file(settings) if settings else {}
-    told |= read_assignments(assignments or ())
+    told = merged(told, read_assignments(assignments or ()))
     window_words = None if window is None else {"intensity": "window", "window": window}
     flags = {
         "data": None if data is None else str(data),
@@ -99,16 +110,16 @@ def train(
         "precision": precision,
     }
     told |= {name: value for name, value in flags.items() if value is not None}
-    display = segment.Display(say=say, watch=watched, bar=sys.stdout.isatty())
+    display = Display(say=say, watch=watched, bar=sys.stdout.isatty())
     if resume:
         _refuse_changes(out, told)
     elif "data" not in told:
         raise UsageError("no data folder; name it, as in: thirdaxis train DATA --out run")
     try:
         if resume:
-            segment.resume(out, display)
+            runs.resume(out, display)
         else:
-            segment.train(segment.make_settings(told, "settings"), out, display)
+            runs.train(make_settings(told, str(settings or "settings")), out, display)
     except KeyboardInterrupt:
         hint = f"; go on with: thirdaxis train --resume --out {out}" if out.exists() else ""
         show(f"interrupted{hint}")
@@ -118,7 +129,7 @@ def train(
 def _refuse_changes(out: Path, told: dict[str, Any]) -> None:
     """A resumed run keeps its settings: changed ones could not give the unbroken run's result."""
     from thirdaxis.tasks.run_folder import read_run
-    from thirdaxis.tasks.settings import make_settings
+    from thirdaxis.tasks.settings_files import make_settings
 
     kept = read_run(out).settings.plain()
     given = {

@@ -11,7 +11,6 @@ from lightning.pytorch.strategies import DDPStrategy
 from torch import nn
 
 from thirdaxis.errors import UsageError
-from thirdaxis.tasks.run_folder import Run
 
 LOGGERS = ("lightning.pytorch", "lightning.fabric")
 
@@ -52,28 +51,27 @@ def pick_precision(wanted: str, accelerator: str) -> Literal["32-true", "16-mixe
     return "32-true"
 
 
-def processes(accelerator: str, net: nn.Module, run: Run) -> DDPStrategy:
+def processes(accelerator: str, net: nn.Module, sample: tuple[int, ...]) -> DDPStrategy:
     """One process a device, spawned, so that preparing and finishing stay in this one.
 
     Args:
         accelerator: `cpu` or `gpu`.
         net: the network of the run.
-        run: gives the channels and the patch.
+        sample: shape (C, D, H, W) that the network takes.
     """
     return QuietDDP(
         start_method="spawn",
         process_group_backend="nccl" if accelerator == "gpu" else "gloo",
-        find_unused_parameters=has_idle_weights(net, len(run.plan.channels), run.plan.patch),
+        find_unused_parameters=has_idle_weights(net, sample),
     )
 
 
-def has_idle_weights(net: nn.Module, channels: int, patch: tuple[int, int, int]) -> bool:
+def has_idle_weights(net: nn.Module, sample: tuple[int, ...]) -> bool:
     """Whether some weights get no gradient, such as those of an auxiliary head.
 
     Args:
-        net: maps (N, channels, d, h, w) to one tensor.
-        channels: of the input.
-        patch: (d, h, w).
+        net: maps volumes to one tensor.
+        sample: shape (C, D, H, W) of a volume.
 
     Returns:
         True when a parameter that wants a gradient has none after a backward pass. The network's
@@ -84,7 +82,7 @@ def has_idle_weights(net: nn.Module, channels: int, patch: tuple[int, int, int])
     kept = [weight.grad for weight in weights]
     for weight in weights:
         weight.grad = None
-    net.eval()(torch.zeros(1, channels, *patch)).sum().backward()
+    net.eval()(torch.zeros(1, *sample)).sum().backward()
     idle = any(weight.grad is None for weight in weights)
     for weight, grad in zip(weights, kept, strict=True):
         weight.grad = grad

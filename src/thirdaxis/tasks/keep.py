@@ -3,6 +3,7 @@
 import csv
 import io
 import math
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -14,7 +15,8 @@ from lightning.pytorch.plugins.io import TorchCheckpointIO
 
 from thirdaxis.atomic import atomic_path, write_text
 from thirdaxis.errors import InputError
-from thirdaxis.tasks.segment_module import SegmentModule
+from thirdaxis.tasks.module import RunModule
+from thirdaxis.tasks.settings import RunSettings
 
 LAST, BEST, HISTORY = "last.ckpt", "best.ckpt", "metrics.csv"
 
@@ -61,6 +63,12 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     return checkpoint
 
 
+def is_over(checkpoint: dict[str, Any], settings: RunSettings) -> bool:
+    """Whether a run has reached its last epoch, or stopped early."""
+    waited = checkpoint["callbacks"][KeepRun.__name__]["waited"]
+    return checkpoint["epoch"] + 1 >= settings.epochs or waited == settings.patience
+
+
 class KeepRun(Callback):
     """Writes `last.ckpt` and `metrics.csv` each epoch, and `best.ckpt` at the best validation.
 
@@ -69,22 +77,28 @@ class KeepRun(Callback):
     Args:
         folder: the run folder.
         say: told one line a validation.
+        patience: validations without a better score after which training stops; none never does.
     """
 
-    def __init__(self, folder: Path, say: Callable[[str], None]) -> None:
+    def __init__(
+        self, folder: Path, say: Callable[[str], None], patience: int | None = None
+    ) -> None:
         self.folder = folder
         self.say = say
+        self.patience = patience
+        self.waited = 0
         self.rows: list[dict[str, float]] = []
         self.best = -math.inf
         self.started = 0.0
 
     def state_dict(self) -> dict[str, Any]:
         """For the checkpoint."""
-        return {"rows": self.rows, "best": self.best}
+        return {"rows": self.rows, "best": self.best, "waited": self.waited}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """From the checkpoint."""
         self.rows, self.best = list(state_dict["rows"]), state_dict["best"]
+        self.waited = state_dict["waited"]
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Starts the clock, and has the last epoch validated whatever its number."""
@@ -94,34 +108,37 @@ class KeepRun(Callback):
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Writes everything; comes after the epoch's validation."""
-        assert isinstance(pl_module, SegmentModule)
-        loss, score = pl_module.epoch_loss(), pl_module.epoch_dice
+        assert isinstance(pl_module, RunModule)
+        loss, score = pl_module.epoch_loss(), pl_module.epoch_score
+        name = pl_module.score_name
         self.rows.append(
             {
                 "epoch": trainer.current_epoch,
                 "step": trainer.global_step,
                 "learning_rate": trainer.optimizers[0].param_groups[0]["lr"],
                 "train_loss": loss,
-                "val_dice": math.nan if score is None else score,
+                f"val_{name.lower()}": math.nan if score is None else score,
                 "seconds": time.perf_counter() - self.started,
             }
         )
         if score is not None:
-            # A nan (no foreground in any held-out case) counts as the worst score.
-            judged = -1.0 if math.isnan(score) else score
+            # A nan (no foreground in any held-out case) counts as the worst of scores.
+            judged = -sys.float_info.max if math.isnan(score) else score
             if trainer.is_global_zero:
                 told = f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}"
-                self.say(f"{told}  loss {loss:.4f}  validation Dice {score:.4f}")
+                self.say(f"{told}  loss {loss:.4f}  validation {name} {score:.4f}")
+            self.waited += 1
             if judged > self.best:
-                self.best = judged
+                self.best, self.waited = judged, 0
                 trainer.save_checkpoint(self.folder / BEST)
+            trainer.should_stop = self.waited == self.patience
         trainer.save_checkpoint(self.folder / LAST)
         if trainer.is_global_zero:
             write_text(self.folder / HISTORY, history_text(self.rows))
 
 
 def history_text(rows: list[dict[str, float]]) -> str:
-    """The table of epochs as CSV; the Dice of an epoch without validation stays empty."""
+    """The table of epochs as CSV; the score of an epoch without validation stays empty."""
     out = io.StringIO()
     writer = csv.DictWriter(out, rows[0].keys(), lineterminator="\n")
     writer.writeheader()

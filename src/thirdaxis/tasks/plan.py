@@ -1,12 +1,8 @@
 """What the data set itself decides about a run: its classes, its channels, the spacing."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
-
-from thirdaxis.errors import InputError
 
 
 @dataclass(frozen=True)
@@ -58,17 +54,3 @@ def plan_from(told: Mapping[str, Any]) -> Plan:
         anisotropy=float(told["anisotropy"]),
         patch=(d, h, w),
     )
-
-
-def read_plan(path: Path) -> Plan:
-    """Reads the `plan.json` of a run folder.
-
-    Raises:
-        InputError: the file is missing or is not a plan.
-    """
-    try:
-        return plan_from(json.loads(path.read_text(encoding="utf-8")))
-    except FileNotFoundError:
-        raise InputError(f"{path.parent}: not a run folder, it has no {path.name}") from None
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise InputError(f"{path}: not a plan of a run ({error})") from None

@@ -18,7 +18,7 @@ from thirdaxis.data.volume import Volume
 from thirdaxis.errors import InputError
 from thirdaxis.tasks.plan import Plan
 from thirdaxis.tasks.preprocess import Preprocessing
-from thirdaxis.tasks.settings import SegmentSettings
+from thirdaxis.tasks.segment_settings import SegmentSettings
 
 LARGEST_PATCH = (48, 128, 128)
 Watch = Callable[[Sequence[Case], str], Iterable[Case]]
@@ -168,8 +168,8 @@ def _prepare_on_disk(case: Case, plan: Plan, steps: Preprocessing, cache: Path) 
     return Prepared(case.name, image, label, (d, h, w))
 
 
-def steps_of(settings: SegmentSettings, training: int) -> int:
-    """Steps in an epoch: as told, or enough to visit every training volume."""
+def batches_of(settings: SegmentSettings, training: int) -> int:
+    """Batches in an epoch: as told, or enough to visit every training volume."""
     if settings.epoch_steps is not None:
         return settings.epoch_steps
     return math.ceil(training * settings.patches_per_volume / settings.batch)

@@ -9,7 +9,7 @@ from thirdaxis.data.grid import to_grid
 from thirdaxis.data.intensity import Percentiles, Window, ZScore
 from thirdaxis.data.volume import Volume
 from thirdaxis.tasks.plan import Plan
-from thirdaxis.tasks.settings import SegmentSettings
+from thirdaxis.tasks.segment_settings import SegmentSettings
 
 
 @dataclass(frozen=True)

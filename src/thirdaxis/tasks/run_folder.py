@@ -5,11 +5,12 @@ import platform
 import re
 import secrets
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Any, Generic, TypeVar
 
 import torch
 import yaml
@@ -18,11 +19,14 @@ from thirdaxis.atomic import write_text
 from thirdaxis.data.folder import Case, Folder
 from thirdaxis.data.split import split
 from thirdaxis.errors import InputError, UsageError
-from thirdaxis.tasks.plan import Plan, read_plan
-from thirdaxis.tasks.settings import SegmentSettings, make_settings, read_settings_file
+from thirdaxis.tasks.kinds import KINDS, AnyPlan
+from thirdaxis.tasks.segment_settings import SegmentSettings
+from thirdaxis.tasks.settings import RunSettings
+from thirdaxis.tasks.settings_files import make_settings, read_settings_file
 
 SETTINGS, PLAN, SPLIT, VERSIONS = "settings.yaml", "plan.json", "split.json", "versions.json"
 CONVERSION, WEIGHTS = "conversion.txt", "weights.txt"
+PARTS = ("training", "validation", "test")
 METRICS, CURVES, VALIDATION, PICTURES = "metrics.json", "curves.png", "validation", "pictures"
 PACKAGES = (
     *("thirdaxis", "torch", "torchvision", "lightning", "monai", "numpy", "scipy", "nibabel"),
@@ -30,8 +34,12 @@ PACKAGES = (
 )
 
 
+Settings = TypeVar("Settings", bound=RunSettings, covariant=True)
+Decided = TypeVar("Decided", bound=AnyPlan, covariant=True)
+
+
 @dataclass(frozen=True)
-class Run:
+class Run(Generic[Settings, Decided]):
     """What was settled when a run began.
 
     Args:
@@ -40,13 +48,15 @@ class Run:
         plan: what the data set decided.
         training: names of the training cases.
         validation: names of the held-out cases.
+        test: names of further cases, scored once at the end; none where all are held out in turn.
     """
 
     folder: Path
-    settings: SegmentSettings
-    plan: Plan
+    settings: Settings
+    plan: Decided
     training: tuple[str, ...]
     validation: tuple[str, ...]
+    test: tuple[str, ...] = ()
 
 
 @contextmanager
@@ -95,7 +105,7 @@ def split_cases(settings: SegmentSettings, folder: Folder) -> tuple[list[str], l
     )
 
 
-def write_run(folder: Path, run: Run, conversion: str, weights: str) -> None:
+def write_run(folder: Path, run: Run[Any, Any], conversion: str, weights: str) -> None:
     """Writes what is known when a run begins.
 
     Args:
@@ -106,14 +116,14 @@ def write_run(folder: Path, run: Run, conversion: str, weights: str) -> None:
     """
     write_text(folder / SETTINGS, yaml.safe_dump(run.settings.plain(), sort_keys=False))
     write_text(folder / PLAN, json.dumps(run.plan.plain(), indent=2) + "\n")
-    parts = {"training": list(run.training), "validation": list(run.validation)}
+    parts = {name: list(getattr(run, name)) for name in PARTS}
     write_text(folder / SPLIT, json.dumps(parts, indent=1) + "\n")
     write_text(folder / VERSIONS, json.dumps(versions(), indent=2) + "\n")
     write_text(folder / CONVERSION, conversion.rstrip() + "\n")
     write_text(folder / WEIGHTS, weights.rstrip() + "\n")
 
 
-def read_run(folder: Path) -> Run:
+def read_run(folder: Path) -> Run[Any, Any]:
     """Reads back what `write_run` wrote.
 
     Raises:
@@ -123,13 +133,27 @@ def read_run(folder: Path) -> Run:
         state = "not a run folder" if folder.exists() else "no such folder"
         raise InputError(f"{folder}: {state}; expected one that `thirdaxis train` made")
     settings = make_settings(read_settings_file(folder / SETTINGS), str(folder / SETTINGS))
-    plan = read_plan(folder / PLAN)
+    plan = read_plan(folder / PLAN, KINDS[settings.task].plan_from)
     try:
         parts = json.loads((folder / SPLIT).read_text(encoding="utf-8"))
-        training, validation = tuple(parts["training"]), tuple(parts["validation"])
+        named = {name: tuple(parts[name]) for name in PARTS}
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(f"{folder / SPLIT}: not a split of a run ({error})") from None
-    return Run(folder, settings, plan, training, validation)
+    return Run(folder, settings, plan, **named)
+
+
+def read_plan(path: Path, plan_from: Callable[[Mapping[str, Any]], AnyPlan]) -> AnyPlan:
+    """Reads the `plan.json` of a run folder.
+
+    Raises:
+        InputError: the file is missing or is not a plan.
+    """
+    try:
+        return plan_from(json.loads(path.read_text(encoding="utf-8")))
+    except FileNotFoundError:
+        raise InputError(f"{path.parent}: not a run folder, it has no {path.name}") from None
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise InputError(f"{path}: not a plan of a run ({error})") from None
 
 
 def cases_named(folder: Folder, names: Sequence[str]) -> list[Case]:

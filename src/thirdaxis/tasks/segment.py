@@ -2,11 +2,11 @@
 
 from thirdaxis.tasks.segment_evaluate import Evaluation, evaluate
 from thirdaxis.tasks.segment_predict import Segmenter, load_segmenter, predict
-from thirdaxis.tasks.segment_run import Display, resume, train
-from thirdaxis.tasks.settings import SegmentSettings, make_settings
+from thirdaxis.tasks.segment_run import resume, train
+from thirdaxis.tasks.segment_settings import SegmentSettings
+from thirdaxis.tasks.settings_files import make_settings
 
 __all__ = [
-    "Display",
     "Evaluation",
     "SegmentSettings",
     "Segmenter",

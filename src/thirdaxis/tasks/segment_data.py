@@ -10,8 +10,8 @@ from torch.utils.data import DataLoader, Dataset
 
 from thirdaxis.tasks.patches import PatchDataset, PatchSampler, light_augmentation
 from thirdaxis.tasks.plan import Plan
-from thirdaxis.tasks.prepare import Prepared, steps_of
-from thirdaxis.tasks.settings import SegmentSettings
+from thirdaxis.tasks.prepare import Prepared, batches_of
+from thirdaxis.tasks.segment_settings import SegmentSettings
 
 
 class WholeVolumes(Dataset[dict[str, Any]]):
@@ -79,7 +79,7 @@ class SegmentData(LightningDataModule):
             light_augmentation(plan.anisotropy) if settings.augment else (),
             settings.seed,
         )
-        self.items = steps_of(settings, len(training)) * settings.batch
+        self.items = batches_of(settings, len(training)) * settings.batch
 
     def _place(self) -> tuple[int, int]:
         if self.trainer is None:

@@ -13,7 +13,7 @@ from thirdaxis.fusion.table import resolve
 from thirdaxis.nets.build import build, weights_named
 from thirdaxis.nets.weights import WeightsReport
 from thirdaxis.tasks.plan import Plan
-from thirdaxis.tasks.settings import SegmentSettings
+from thirdaxis.tasks.segment_settings import SegmentSettings
 
 
 @dataclass(frozen=True)

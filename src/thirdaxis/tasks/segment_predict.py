@@ -19,7 +19,7 @@ from thirdaxis.tasks.preprocess import preprocessing
 from thirdaxis.tasks.run_folder import read_run
 from thirdaxis.tasks.scans import find_scans
 from thirdaxis.tasks.segment_network import make_network
-from thirdaxis.tasks.settings import SegmentSettings
+from thirdaxis.tasks.segment_settings import SegmentSettings
 from thirdaxis.tasks.windows import logits_of
 
 

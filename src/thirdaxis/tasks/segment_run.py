@@ -1,19 +1,15 @@
 """A whole training run: from a data set to a folder with a trained network and its scores."""
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
-from lightning.pytorch import Callback, Trainer
-from lightning.pytorch.callbacks import RichProgressBar
-from lightning.pytorch.loggers import TensorBoardLogger
-
 import thirdaxis
-from thirdaxis.data.folder import Case, read_folder
+from thirdaxis.data.folder import read_folder
 from thirdaxis.errors import InputError
-from thirdaxis.tasks.hardware import pick_accelerator, pick_precision, processes, quiet
-from thirdaxis.tasks.keep import LAST, KeepRun, SafeCheckpoints, read_checkpoint
-from thirdaxis.tasks.prepare import Watch, make_plan, prepare, steps_of
+from thirdaxis.tasks.engine import Display, fit, last_checkpoint, steps_of
+from thirdaxis.tasks.hardware import pick_accelerator
+from thirdaxis.tasks.plan import Plan
+from thirdaxis.tasks.prepare import batches_of, make_plan, prepare
 from thirdaxis.tasks.preprocess import preprocessing
 from thirdaxis.tasks.run_folder import (
     Run,
@@ -26,32 +22,10 @@ from thirdaxis.tasks.run_folder import (
 from thirdaxis.tasks.segment_data import SegmentData
 from thirdaxis.tasks.segment_module import SegmentModule
 from thirdaxis.tasks.segment_network import Made, make_network
+from thirdaxis.tasks.segment_settings import SegmentSettings
 from thirdaxis.tasks.segment_summary import finish
-from thirdaxis.tasks.settings import SegmentSettings
 
-
-def say_nothing(line: str) -> None:
-    """Listens to a run without showing it."""
-
-
-def no_watch(cases: Sequence[Case], what: str) -> Iterable[Case]:
-    """Goes over cases without showing it."""
-    return cases
-
-
-@dataclass(frozen=True)
-class Display:
-    """How a run shows itself.
-
-    Args:
-        say: told single lines; a function of a module, as training processes are told it too.
-        watch: wraps the cases being read.
-        bar: whether Lightning's progress bar is shown.
-    """
-
-    say: Callable[[str], None] = say_nothing
-    watch: Watch = no_watch
-    bar: bool = False
+SegmentRun = Run[SegmentSettings, Plan]
 
 
 def train(
@@ -106,13 +80,12 @@ def resume(out: Path, display: Display | None = None) -> dict[str, object]:
     """
     shown = display or Display()
     run = read_run(out)
-    last = out / LAST
-    begun = last.exists()
-    if begun and read_checkpoint(last)["epoch"] + 1 >= run.settings.epochs:
-        shown.say(f"{out}: all {run.settings.epochs} epochs are done")
+    last, over = last_checkpoint(run)
+    if over:
+        shown.say(f"{out}: nothing is left to train")
     else:
-        made = make_network(run.settings, run.plan, load=not begun)
-        _fit(run, made, _data(run, shown), shown, last if begun else None)
+        made = make_network(run.settings, run.plan, load=last is None)
+        _fit(run, made, _data(run, shown), shown, last)
     return finish(run, shown.say)
 
 
@@ -124,7 +97,7 @@ def _absolute(settings: SegmentSettings) -> dict[str, str]:
     return {name: str(Path(path).resolve()) for name, path in paths.items() if path is not None}
 
 
-def _data(run: Run, shown: Display) -> SegmentData:
+def _data(run: SegmentRun, shown: Display) -> SegmentData:
     settings = run.settings
     folder = read_folder(Path(settings.data))
     if folder.labels != run.plan.labels:
@@ -141,40 +114,7 @@ def _data(run: Run, shown: Display) -> SegmentData:
     return SegmentData(both[0], both[1], settings, run.plan)
 
 
-def _fit(run: Run, made: Made, data: SegmentData, shown: Display, last: Path | None) -> None:
-    settings = run.settings
-    epoch_steps = steps_of(settings, len(run.training))
-    module = SegmentModule(made.net, settings, run.plan, epoch_steps * settings.epochs)
-    callbacks: list[Callback] = [KeepRun(run.folder, shown.say)]
-    if shown.bar:
-        callbacks.append(RichProgressBar())
-    accelerator = pick_accelerator(settings.accelerator, settings.devices)
-    several = settings.devices > 1
-    with quiet():
-        trainer = Trainer(
-            accelerator=accelerator,
-            devices=settings.devices,
-            strategy=processes(accelerator, made.net, run) if several else "auto",
-            precision=pick_precision(settings.precision, accelerator),
-            max_epochs=settings.epochs,
-            check_val_every_n_epoch=settings.validate_every,
-            gradient_clip_val=settings.clip,
-            logger=TensorBoardLogger(run.folder, name="tensorboard", version=""),
-            callbacks=callbacks,
-            plugins=[SafeCheckpoints()],
-            enable_checkpointing=False,
-            enable_progress_bar=shown.bar,
-            enable_model_summary=False,
-            num_sanity_val_steps=0,
-            use_distributed_sampler=False,
-            inference_mode=False,
-            log_every_n_steps=min(10, epoch_steps),
-            default_root_dir=run.folder,
-        )
-        try:
-            trainer.fit(module, data, ckpt_path=last)
-        except SystemExit as stop:
-            # Lightning turns Ctrl-C into an exit; the command line reports it as what it was.
-            if isinstance(stop.__context__, KeyboardInterrupt):
-                raise KeyboardInterrupt from None
-            raise
+def _fit(run: SegmentRun, made: Made, data: SegmentData, shown: Display, last: Path | None) -> None:
+    steps = steps_of(run.settings, batches_of(run.settings, len(run.training)))
+    module = SegmentModule(made.net, run.settings, run.plan, steps)
+    fit(run, module, data, shown, last, (len(run.plan.channels), *run.plan.patch))

@@ -1,0 +1,33 @@
+"""The kinds of runs: what each can be told, and what its data set decides."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from thirdaxis.tasks.plan import plan_from
+from thirdaxis.tasks.segment_settings import SegmentSettings
+from thirdaxis.tasks.settings import RunSettings
+
+
+class AnyPlan(Protocol):
+    """What a data set decides, of any task."""
+
+    def plain(self) -> dict[str, Any]:
+        """As JSON and a checkpoint can hold it."""
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One task.
+
+    Args:
+        settings: the form of its settings.
+        plan_from: builds its plan from what `plain` of the plan gave.
+    """
+
+    settings: type[RunSettings]
+    plan_from: Callable[[Mapping[str, Any]], AnyPlan]
+
+
+DEFAULT = "segment"
+KINDS = {"segment": Kind(SegmentSettings, plan_from)}
