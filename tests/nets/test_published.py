@@ -42,7 +42,7 @@ def test_gcn_has_the_papers_parameters_and_convolutions():
 def test_gcn_converted_sees_three_slices_as_the_paper_feeds_them():
     """The RGB stem over depth: slices d - 1, d, d + 1 are red, green, blue."""
     torch.manual_seed(0)
-    net = gcn(2).eval()
+    net = gcn(3).eval()
     net3d = thirdaxis.convert(net, "slicewise", in_channels=1, stem="depth", depth_stride=False)
     volume = torch.randn(1, 1, 4, 64, 64)
     with torch.no_grad():

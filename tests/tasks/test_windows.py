@@ -2,7 +2,6 @@ import pytest
 import torch
 from torch import nn
 
-from thirdaxis.tasks.segment_module import rate_at
 from thirdaxis.tasks.windows import logits_of
 
 
@@ -25,25 +24,3 @@ def test_windows_blend_to_the_voxelwise_answer(shape, overlap):
     expected = torch.stack([image[0], -2 * image[0], 0.5 * image[0]])
     torch.testing.assert_close(logits, expected, rtol=1e-5, atol=1e-5)
     assert not logits.requires_grad
-
-
-@pytest.mark.parametrize(
-    ("schedule", "step", "share"),
-    [
-        ("poly", 0, 1.0),
-        ("poly", 50, 0.5**0.9),
-        ("poly", 100, 0.0),
-        ("cosine", 25, 0.8535533905932737),
-        ("cosine", 50, 0.5),
-        ("constant", 99, 1.0),
-    ],
-)
-def test_learning_rate_against_written_out_values(schedule, step, share):
-    assert rate_at(step, 100, schedule, warmup=0.0) == pytest.approx(share)
-
-
-def test_warmup_rises_then_the_schedule_begins_at_its_top():
-    rates = [rate_at(step, 100, "cosine", warmup=0.1) for step in range(100)]
-    assert rates[:10] == pytest.approx([(step + 1) / 11 for step in range(10)])
-    assert rates[10] == 1.0
-    assert rates[10:] == sorted(rates[10:], reverse=True)

@@ -23,7 +23,10 @@ def gcn(classes: int) -> nn.Module:
     """
     from monai.networks.blocks.fcn import FCN as GlobalConvolutional
 
-    return GlobalConvolutional(out_channels=classes, pretrained=False)
+    net = GlobalConvolutional(out_channels=classes, pretrained=False)
+    # Its inner maps have as many channels as there are classes, three perhaps.
+    net.reads_picture = ("conv1",)
+    return net
 
 
 def _gcn_names(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -1,11 +1,11 @@
 """What a segmentation run can be told."""
 
 import re
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
-from thirdaxis.tasks.settings import HounsfieldWindow, Millimetres, RunSettings, Size
+from thirdaxis.tasks.settings import HounsfieldWindow, Millimetres, RunSettings, Size, split_words
 
 
 class SegmentSettings(RunSettings):
@@ -43,8 +43,31 @@ class SegmentSettings(RunSettings):
     augment: bool = True
     """Random left-right flips, small rotations and scalings, intensity changes."""
 
-    loss: Literal["dice_ce", "dice_focal"] = "dice_ce"
-    """`dice_ce` or `dice_focal`."""
+    loss: Literal["dice_ce", "dice_focal", "dice", "ce", "focal"] = "dice_ce"
+    """Soft Dice and cross entropy, Dice and focal loss, or one of them alone."""
+
+    dice_weight: float = Field(1.0, gt=0)
+    """Factor of the Dice loss."""
+
+    voxel_weight: float = Field(1.0, gt=0)
+    """Factor of cross entropy or focal loss."""
+
+    class_weights: Annotated[
+        tuple[Annotated[float, Field(ge=0)], ...] | None, BeforeValidator(split_words)
+    ] = None
+    """One factor a class, background first; none weighs all classes the same."""
+
+    focal_gamma: float = Field(2.0, ge=0)
+    """How much less the focal loss counts voxels that are right already; 0 is cross entropy."""
+
+    dice_over: Literal["batch", "sample"] = "batch"
+    """Whether Dice is of all voxels of a batch together, or the mean over its samples."""
+
+    dice_background: bool = True
+    """Whether background is a class of the Dice loss."""
+
+    dice_smooth: float = Field(1e-5, gt=0)
+    """Added to the numerator and to the denominator of Dice."""
 
     patient: str | None = None
     """Regular expression whose match in a case name is the patient, such as `^[^_]+`; none takes
