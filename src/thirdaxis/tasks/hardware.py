@@ -1,6 +1,7 @@
 """Which processors a run uses, in which precision, and Lightning kept from talking about it."""
 
 import logging
+import os
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -52,7 +53,7 @@ def pick_precision(wanted: str, accelerator: str) -> Literal["32-true", "16-mixe
 
 
 def processes(accelerator: str, net: nn.Module, sample: tuple[int, ...]) -> DDPStrategy:
-    """One process a device, spawned, so that preparing and finishing stay in this one.
+    """One process a device: those of `torchrun`, or spawned, so that all else stays in this one.
 
     Args:
         accelerator: `cpu` or `gpu`.
@@ -60,10 +61,42 @@ def processes(accelerator: str, net: nn.Module, sample: tuple[int, ...]) -> DDPS
         sample: shape (C, D, H, W) that the network takes.
     """
     return QuietDDP(
-        start_method="spawn",
+        start_method="popen" if by_torchrun() else "spawn",
         process_group_backend="nccl" if accelerator == "gpu" else "gloo",
         find_unused_parameters=has_idle_weights(net, sample),
     )
+
+
+def by_torchrun() -> bool:
+    """Whether this is one of several processes that `torchrun` started."""
+    return "TORCHELASTIC_RUN_ID" in os.environ
+
+
+def rank() -> int:
+    """Number of this process among those that `torchrun` started; 0 by itself."""
+    return int(os.environ["RANK"]) if by_torchrun() else 0
+
+
+def check_launch(devices: int, nodes: int) -> None:
+    """Checks that `torchrun` started as many processes as the settings say.
+
+    Args:
+        devices: of a machine.
+        nodes: machines.
+
+    Raises:
+        UsageError: other numbers, or several machines without `torchrun`.
+    """
+    if not by_torchrun():
+        if nodes > 1:
+            raise UsageError(f"{nodes} nodes were asked for; start the run on each by torchrun")
+        return
+    here, all_of_them = int(os.environ["LOCAL_WORLD_SIZE"]), int(os.environ["WORLD_SIZE"])
+    if (devices, devices * nodes) != (here, all_of_them):
+        raise UsageError(
+            f"torchrun started {all_of_them} processes, {here} of them here, the settings say "
+            f"devices {devices} and nodes {nodes}; make them agree"
+        )
 
 
 def has_idle_weights(net: nn.Module, sample: tuple[int, ...]) -> bool:

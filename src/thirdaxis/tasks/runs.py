@@ -1,5 +1,6 @@
 """Training runs of every task, by the `task` of their settings."""
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,7 +8,8 @@ from typing import Any
 
 from thirdaxis.tasks import segment_run
 from thirdaxis.tasks.engine import Display
-from thirdaxis.tasks.run_folder import read_run
+from thirdaxis.tasks.hardware import check_launch, rank
+from thirdaxis.tasks.run_folder import SETTINGS, read_run
 from thirdaxis.tasks.settings import RunSettings
 
 Metrics = dict[str, object]
@@ -33,12 +35,16 @@ def train(settings: RunSettings, out: Path, display: Display | None = None) -> M
         display: how the run shows itself; none keeps it silent.
 
     Returns:
-        What `metrics.json` holds.
+        What `metrics.json` holds; nothing from processes of `torchrun` but the first.
 
     Raises:
         ThirdaxisError: a fault in the settings or the data; no run folder is left then.
         OSError: the run folder cannot be written.
     """
+    check_launch(settings.devices, settings.nodes)
+    if rank() > 0:
+        _wait_for(out)
+        return RUNNERS[settings.task].resume(out, display)
     return RUNNERS[settings.task].train(settings, out, display)
 
 
@@ -55,4 +61,12 @@ def resume(out: Path, display: Display | None = None) -> Metrics:
     Raises:
         ThirdaxisError: not a run folder, a damaged checkpoint, or data that is gone.
     """
-    return RUNNERS[read_run(out).settings.task].resume(out, display)
+    settings = read_run(out).settings
+    check_launch(settings.devices, settings.nodes)
+    return RUNNERS[settings.task].resume(out, display)
+
+
+def _wait_for(out: Path) -> None:
+    """Until the first process has made the run folder; should it fail, torchrun ends this one."""
+    while not (out / SETTINGS).is_file():
+        time.sleep(0.1)

@@ -7,7 +7,7 @@ import thirdaxis
 from thirdaxis.data.folder import read_folder
 from thirdaxis.errors import InputError
 from thirdaxis.tasks.engine import Display, fit, last_checkpoint, steps_of
-from thirdaxis.tasks.hardware import pick_accelerator
+from thirdaxis.tasks.hardware import pick_accelerator, rank
 from thirdaxis.tasks.plan import Plan
 from thirdaxis.tasks.prepare import batches_of, make_plan, prepare
 from thirdaxis.tasks.preprocess import preprocessing
@@ -86,7 +86,7 @@ def resume(out: Path, display: Display | None = None) -> dict[str, object]:
     else:
         made = make_network(run.settings, run.plan, load=last is None)
         _fit(run, made, _data(run, shown), shown, last)
-    return finish(run, shown.say)
+    return finish(run, shown.say) if rank() == 0 else {}
 
 
 def _absolute(settings: SegmentSettings) -> dict[str, str]:
