@@ -5,12 +5,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from thirdaxis.atomic import write_text
+from thirdaxis.data.classes import as_classes
 from thirdaxis.data.folder import read_folder
 from thirdaxis.data.volume import READERS, Volume, file_ending, read_labels, same_grid
 from thirdaxis.errors import InputError
 from thirdaxis.metrics.dice import GlobalDice, dice
 from thirdaxis.metrics.hausdorff import hd95
 from thirdaxis.metrics.table import Row, csv_text, json_text, summary
+from thirdaxis.tasks.prepare import data_folder
 from thirdaxis.tasks.run_folder import SETTINGS, cases_named, read_run
 
 SCORES_CSV, SCORES_JSON = "scores.csv", "scores.json"
@@ -39,11 +41,15 @@ class Evaluation:
 
 @dataclass(frozen=True)
 class Truth:
-    """The label maps to score against; `labels` is none where no `dataset.json` names them."""
+    """The label maps to score against; `labels` is none where no `dataset.json` names them.
+
+    `of_value` says which classes their values are, see `thirdaxis.data.classes.Classes`.
+    """
 
     files: dict[str, Path]
     labels: dict[int, str] | None
     complete: bool
+    of_value: tuple[tuple[int, int], ...] | None = None
 
 
 def find_truth(against: Path) -> Truth:
@@ -60,10 +66,10 @@ def find_truth(against: Path) -> Truth:
     """
     if (against / SETTINGS).is_file():
         run = read_run(against)
-        folder = read_folder(Path(run.settings.data))
+        folder = data_folder(run.settings)
         cases = cases_named(folder, run.validation)
         files = {case.name: case.label for case in cases if case.label is not None}
-        return Truth(files, folder.labels, complete=True)
+        return Truth(files, folder.labels, complete=True, of_value=folder.cases[0].of_value)
     if (against / "dataset.json").is_file():
         folder = read_folder(against)
         files = {case.name: case.label for case in folder.cases if case.label is not None}
@@ -131,7 +137,7 @@ def evaluate(
     total = GlobalDice(list(labels))
     rows = []
     for name in watch(sorted(found)):
-        mine, its = _pair(found[name], truth.files[name], labels)
+        mine, its = _pair(found[name], truth.files[name], labels, truth.of_value)
         total.update(mine.array[0], its.array[0])
         values = list(labels)
         rows.append(
@@ -149,8 +155,14 @@ def evaluate(
     return scores
 
 
-def _pair(prediction: Path, truth: Path, labels: dict[int, str]) -> tuple[Volume, Volume]:
+def _pair(
+    prediction: Path,
+    truth: Path,
+    labels: dict[int, str],
+    of_value: tuple[tuple[int, int], ...] | None,
+) -> tuple[Volume, Volume]:
     mine, its = read_labels(prediction), read_labels(truth)
+    its = Volume(as_classes(its.array, of_value), its.affine)
     if not same_grid(mine, its):
         raise InputError(
             f"{prediction}: not on the grid of {truth}: {mine.shape} voxels of {mine.spacing} mm, "

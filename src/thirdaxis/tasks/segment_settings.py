@@ -5,17 +5,28 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
+from thirdaxis.data.patients import TABLE
 from thirdaxis.tasks.settings import HounsfieldWindow, Millimetres, RunSettings, Size, split_words
+
+Values = Annotated[
+    tuple[Annotated[int, Field(ge=1)], ...],
+    BeforeValidator(lambda told: (told,) if isinstance(told, int) else told),
+]
 
 
 class SegmentSettings(RunSettings):
     """Settings of one segmentation run.
 
-    `data` is a folder in Medical Segmentation Decathlon or nnU-Net v2 layout.
+    `data` is a folder in Medical Segmentation Decathlon or nnU-Net v2 layout, or one of `images/`
+    beside `masks/` or `labels/` with files of equal names.
     """
 
     task: Literal["segment"] = "segment"
     """Label maps of volumes."""
+
+    labels: dict[str, Values] | None = None
+    """Classes to learn: name -> label value, or values that are merged, such as `liver: [1, 2]` for
+    tumours as liver; other values become background. None takes those of the data set."""
 
     orientation: str = Field("SPL", pattern="^[RLAPSI]{3}$")
     """Axis code of the arrays the network sees; `SPL` puts axial slices along depth."""
@@ -70,8 +81,9 @@ class SegmentSettings(RunSettings):
     """Added to the numerator and to the denominator of Dice."""
 
     patient: str | None = None
-    """Regular expression whose match in a case name is the patient, such as `^[^_]+`; none takes
-    each case as a patient of its own."""
+    """Regular expression whose match in a case name is the patient, such as `^[^_]+`, or
+    `FILE.csv:COLUMN`, a table in the data folder whose first column names the case or its file;
+    none takes each case as a patient of its own."""
 
     largest_component: bool = False
     """Whether only the largest connected component of each label is kept in predictions."""
@@ -85,7 +97,7 @@ class SegmentSettings(RunSettings):
             raise ValueError("intensity 'window' and window (lowest, highest HU) go together")
         if self.window is not None and self.window[0] >= self.window[1]:
             raise ValueError(f"window {self.window} needs its lower end first")
-        if self.patient is not None:
+        if self.patient is not None and not TABLE.match(self.patient):
             try:
                 re.compile(self.patient)
             except re.error as error:

@@ -3,14 +3,12 @@
 import json
 import math
 from collections.abc import Callable
-from pathlib import Path
 
 from thirdaxis.atomic import write_text
-from thirdaxis.data.folder import read_folder
 from thirdaxis.data.volume import read_labels, write_labels
 from thirdaxis.tasks.keep import HISTORY, read_history
 from thirdaxis.tasks.pictures import draw_curves, draw_overlay
-from thirdaxis.tasks.prepare import labelled_case
+from thirdaxis.tasks.prepare import data_folder, labelled_case
 from thirdaxis.tasks.run_folder import CURVES, METRICS, PICTURES, VALIDATION, Run, cases_named
 from thirdaxis.tasks.segment_evaluate import Evaluation, evaluate
 from thirdaxis.tasks.segment_predict import load_segmenter
@@ -60,7 +58,7 @@ def finish(run: Run, say: Callable[[str], None]) -> dict[str, object]:
 
 def _predict_held_out(run: Run) -> None:
     segmenter = load_segmenter(run.folder)
-    folder = read_folder(Path(run.settings.data))
+    folder = data_folder(run.settings)
     target = run.folder / VALIDATION
     target.mkdir(exist_ok=True)
     for case in cases_named(folder, run.validation):
@@ -76,7 +74,7 @@ def _draw_cases(run: Run, scores: Evaluation) -> dict[str, str]:
     )
     if not rows:
         return {}
-    folder = read_folder(Path(run.settings.data))
+    folder = data_folder(run.settings)
     target = run.folder / PICTURES
     target.mkdir(exist_ok=True)
     chosen = {"worst": rows[0], "median": rows[len(rows) // 2], "best": rows[-1]}
