@@ -8,6 +8,10 @@ from pydantic import BeforeValidator, Field, model_validator
 from thirdaxis.data.patients import TABLE
 from thirdaxis.tasks.settings import HounsfieldWindow, Millimetres, RunSettings, Size, split_words
 
+Augment = Annotated[
+    Literal["light", "lidc", "none"],
+    BeforeValidator(lambda told: ("light" if told else "none") if isinstance(told, bool) else told),
+]
 Values = Annotated[
     tuple[Annotated[int, Field(ge=1)], ...],
     BeforeValidator(lambda told: (told,) if isinstance(told, int) else told),
@@ -51,8 +55,10 @@ class SegmentSettings(RunSettings):
     foreground: float = Field(0.67, gt=0, lt=1)
     """Share of the patches that are centred on foreground."""
 
-    augment: bool = True
-    """Random left-right flips, small rotations and scalings, intensity changes."""
+    augment: Augment = "light"
+    """`light`: left-right flips, small rotations and scalings, brightness and contrast; `lidc`: any
+    quarter turns and a flip, as ACS trained on nodules (needs a cube as patch); `none`. True is
+    `light`, false `none`."""
 
     loss: Literal["dice_ce", "dice_focal", "dice", "ce", "focal"] = "dice_ce"
     """Soft Dice and cross entropy, Dice and focal loss, or one of them alone."""
@@ -97,6 +103,8 @@ class SegmentSettings(RunSettings):
             raise ValueError("intensity 'window' and window (lowest, highest HU) go together")
         if self.window is not None and self.window[0] >= self.window[1]:
             raise ValueError(f"window {self.window} needs its lower end first")
+        if self.augment == "lidc" and (self.patch is None or len(set(self.patch)) > 1):
+            raise ValueError(f"augment 'lidc' turns patches and needs a cube, not {self.patch}")
         if self.patient is not None and not TABLE.match(self.patient):
             try:
                 re.compile(self.patient)
