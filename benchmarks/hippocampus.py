@@ -9,15 +9,12 @@ are kept, so that it can be stopped and started again.
 
 import argparse
 import itertools
-import json
 import os
 import platform
-import subprocess
-import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
+import runs
 import tables
 
 FUSIONS = ("slicewise", "i3d", "acs")
@@ -29,33 +26,17 @@ def train(cell: tuple[float, str, str], told: argparse.Namespace) -> None:
     """Trains one cell in a process of one thread, unless it is done."""
     fraction, start, fusion = cell
     run = told.runs / f"{fusion}-{start}-{fraction}"
-    if (run / "metrics.json").exists():
-        return
-    words = ["train", "--out", str(run)]
-    if run.exists():
-        words.append("--resume")
-    else:
-        words += [str(told.data), "--network", "torchvision:mobilenet_v2", "--fusion", fusion]
-        words += ["--weights", str(told.weights)] if start == "imagenet" else []
-        words += ["--epochs", "1", "--set", f"epoch_steps={told.steps}", "--set", "accelerator=cpu"]
-        words += ["--set", f"fold={told.fold}", "--set", f"fraction={fraction}"]
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
-    with (told.runs / f"{run.name}.log").open("w") as log:
-        command = [sys.executable, "-m", "thirdaxis", *words]
-        subprocess.run(command, check=True, env=environment, stdout=log, stderr=log)
+    words = [str(told.data), "--network", "torchvision:mobilenet_v2", "--fusion", fusion]
+    words += ["--weights", str(told.weights)] if start == "imagenet" else []
+    words += ["--epochs", "1", "--set", f"epoch_steps={told.steps}", "--set", "accelerator=cpu"]
+    words += ["--set", f"fold={told.fold}", "--set", f"fraction={fraction}"]
+    runs.train(run, words)
 
 
-def read(path: Path) -> dict[str, Any]:
-    """A file of numbers that a run left."""
-    return json.loads(path.read_text(encoding="utf-8"))
-
-
-def row(cell: tuple[float, str, str], runs: Path) -> str:
+def row(cell: tuple[float, str, str], folder: Path) -> str:
     """One line of the table."""
     fraction, start, fusion = cell
-    told = json.loads(
-        (runs / f"{fusion}-{start}-{fraction}" / "metrics.json").read_text(encoding="utf-8")
-    )
+    told = runs.read(folder / f"{fusion}-{start}-{fraction}" / "metrics.json")
     parts = [told["scores"][name]["dice_mean"] for name in ("Anterior", "Posterior", "mean")]
     mean = told["scores"]["mean"]
     numbers = " | ".join(f"{part:.3f}" for part in parts)
@@ -81,11 +62,9 @@ def main() -> None:
     with ThreadPoolExecutor(told.workers) as pool:
         list(pool.map(lambda cell: train(cell, told), cells))
 
-    versions = json.loads(
-        (told.runs / "acs-imagenet-1.0" / "versions.json").read_text(encoding="utf-8")
-    )
-    held_out = json.loads(
-        (told.runs / "acs-imagenet-1.0" / "metrics.json").read_text(encoding="utf-8")
+    versions, held_out = (
+        runs.read(told.runs / "acs-imagenet-1.0" / f"{name}.json")
+        for name in ("versions", "metrics")
     )
     command = [told.data.name, told.weights.name, "--runs", "runs", "--steps", str(told.steps)]
     command += ["--fold", str(told.fold), "--workers", str(told.workers)]

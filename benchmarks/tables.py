@@ -26,9 +26,19 @@ def threads_and_load(threads: int | str, busy: float) -> str:
     )
 
 
-def leave(name: str, title: str, lines: Iterable[str], command: list[str] | None = None) -> None:
+def leave(
+    name: str,
+    title: str,
+    lines: Iterable[str],
+    command: list[str] | None = None,
+    script: str | None = None,
+) -> None:
     """Writes a table under its title, today's date and the command that made it, and prints it."""
-    words = ["python", f"benchmarks/{name}.py", *(sys.argv[1:] if command is None else command)]
+    words = [
+        "python",
+        f"benchmarks/{script or name}.py",
+        *(sys.argv[1:] if command is None else command),
+    ]
     text = [f"# {title}, {date.today()}", "", f"`{shlex.join(words)}`", "", *lines, ""]
     RESULTS.mkdir(exist_ok=True)
     target = RESULTS / f"{date.today()}-{name}.md"

@@ -1,6 +1,7 @@
 """The network of a run: a 2D network by name, its weights, converted, and tried on one patch."""
 
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import torch
 from torch import nn
@@ -11,7 +12,8 @@ from thirdaxis.errors import InputError, UsageError
 from thirdaxis.fusion.a3d import A3D
 from thirdaxis.fusion.table import resolve
 from thirdaxis.nets.build import build, weights_named
-from thirdaxis.nets.weights import WeightsReport
+from thirdaxis.nets.weights import WeightsReport, transfer
+from thirdaxis.tasks.keep import BEST, read_checkpoint
 from thirdaxis.tasks.plan import Plan
 from thirdaxis.tasks.segment_settings import SegmentSettings
 
@@ -42,7 +44,8 @@ def make_network(settings: SegmentSettings, plan: Plan, *, load: bool = True) ->
     """
     torch.manual_seed(settings.seed)
     channels = len(plan.channels)
-    weights = weights_named(settings.weights) if load else None
+    trained = load and settings.weights is not None and Path(settings.weights).is_dir()
+    weights = weights_named(settings.weights) if load and not trained else None
     built = build(settings.network, classes=plan.classes, in_channels=channels, weights=weights)
     fusion = resolve(settings.fusion)
     if isinstance(fusion, A3D):
@@ -57,7 +60,33 @@ def make_network(settings: SegmentSettings, plan: Plan, *, load: bool = True) ->
         overrides=settings.overrides or None,
     )
     _try_patch(net, settings, plan)
-    return Made(net.train(), built.weights)
+    report = from_run(net, Path(str(settings.weights))) if trained else built.weights
+    return Made(net.train(), report)
+
+
+def from_run(net: nn.Module, folder: Path) -> WeightsReport:
+    """Fills a converted network, head and all, from the best one of a run, by name and shape.
+
+    So a network that learned single slices (fusion `slicewise`, patches one slice deep) starts one
+    that sees volumes: an ordinary 2D pretraining on the data set itself.
+
+    Args:
+        net: filled in place.
+        folder: of the run.
+
+    Raises:
+        InputError: not a run folder, nothing in it fits, or it holds 2D kernels where this network
+            has 3D ones of its own.
+    """
+    state = read_checkpoint(folder / BEST)["state_dict"]
+    inner = {name.removeprefix("net."): value for name, value in state.items()}
+    for name, own in net.state_dict().items():
+        if name in inner and inner[name].ndim != own.ndim:
+            raise InputError(
+                f"{folder}: its {name} has {inner[name].ndim} axes, here {own.ndim} are needed; "
+                "take a fusion that keeps 2D kernels, such as acs, in both runs"
+            )
+    return transfer(net, inner, str(folder / BEST))
 
 
 def _try_patch(net: nn.Module, settings: SegmentSettings, plan: Plan) -> None:

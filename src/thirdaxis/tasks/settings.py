@@ -71,8 +71,8 @@ class RunSettings(BaseModel):
     `package.module:factory`."""
 
     weights: str | None = None
-    """None (random start), `library` (the network library's own pretrained weights), or a
-    `.safetensors` or `.pth` file."""
+    """None (random start), `library` (the network library's own pretrained weights), a
+    `.safetensors` or `.pth` file, or the folder of a run, whose best network is taken whole."""
 
     fusion: str = "acs"
     """How a 2D convolution looks along depth, by name: see `thirdaxis.FUSIONS`."""
