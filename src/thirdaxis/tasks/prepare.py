@@ -82,7 +82,9 @@ def make_plan(
     d, h, w = np.median(spacings, axis=0).tolist()
     median = (round(d, 4), round(h, 4), round(w, 4))
     seen = median if settings.spacing == "median" else settings.spacing
-    judged = seen or median
+    judged = tuple(
+        own if step is None else step for step, own in zip(seen or (None,) * 3, median, strict=True)
+    )
     seen_size = (np.median(extents, axis=0) / judged).tolist()
     # segmentation-models-pytorch refuses pictures that its strides do not divide.
     whole_strides = settings.network.startswith("smp:")

@@ -6,9 +6,9 @@ from typing import Any
 
 from thirdaxis.errors import InputError, UsageError, did_you_mean
 from thirdaxis.tasks.settings import About, RunSettings
-from thirdaxis.tasks.settings_files import merged
+from thirdaxis.tasks.settings_files import make_settings, merged
 
-ROWS, PUBLISHED = "rows", "published"
+ROWS = "rows"
 
 
 def row_names(told: Mapping[str, Any], origin: str) -> list[str]:
@@ -50,7 +50,7 @@ def with_row(told: Mapping[str, Any], name: str | None, origin: str) -> dict[str
             raise UsageError(f"{origin}: has no rows, leave --row {name!r} out")
         raise UsageError(f"{origin}: unknown row {name!r}{did_you_mean(name, names)}")
     row = dict(told[ROWS][known[name.lower()]])
-    about = {"row": known[name.lower()], PUBLISHED: row.pop(PUBLISHED, {})}
+    about = {"row": known[name.lower()], "published": row.pop("published", {})}
     return merged(merged(settings, row), {"about": about})
 
 
@@ -75,8 +75,18 @@ def check_data(told: Mapping[str, Any], settings: RunSettings | None, origin: st
     Raises:
         InputError: the recipe's data are absent.
     """
-    about = settings.about if settings else About(**(told.get("about") or {}))
-    if about is None or (settings is not None and Path(settings.data).exists()):
+    if not told.get("about") or (settings is not None and Path(settings.data).exists()):
         return
-    missing = "no data folder is told" if settings is None else f"{settings.data}: no such data"
-    raise InputError(f"{origin}: {missing}; it needs {needs(about)}; name them by --set data=PATH")
+    about = make_settings({**told, "data": "data"}, origin).about
+    assert about is not None
+    missing = "no data are told" if settings is None else f"there are no data at {settings.data}"
+    raise InputError(f"{origin}: {missing}; name them by --set data=PATH. It needs {needs(about)}")
+
+
+def published(settings: RunSettings) -> str | None:
+    """One line of what the publication prints for the row; none where it prints nothing."""
+    about = settings.about
+    if about is None or not about.published:
+        return None
+    numbers = ", ".join(f"{name} {number:g}" for name, number in about.published.items())
+    return f"published: {about.row}: {numbers} ({about.paper}, {about.table})"

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 from pydantic import BeforeValidator, Field, model_validator
 
 from thirdaxis.data.patients import TABLE
-from thirdaxis.tasks.settings import HounsfieldWindow, Millimetres, RunSettings, Size, split_words
+from thirdaxis.tasks.settings import HounsfieldWindow, RunSettings, Size, Spacing, split_words
 
 Augment = Annotated[
     Literal["light", "lidc", "none"],
@@ -35,9 +35,9 @@ class SegmentSettings(RunSettings):
     orientation: str = Field("SPL", pattern="^[RLAPSI]{3}$")
     """Axis code of the arrays the network sees; `SPL` puts axial slices along depth."""
 
-    spacing: Literal["median"] | Millimetres | None = None
-    """Voxel spacing in mm the network sees; none keeps each scan's own, `median` takes the median
-    of the training scans."""
+    spacing: Literal["median"] | Spacing | None = None
+    """Voxel spacing in mm the network sees; none keeps each scan's own (`1,own,own` for depth
+    alone), `median` takes the median of the training scans."""
 
     intensity: Literal["zscore", "percentiles", "window"] = "zscore"
     """`zscore` and `percentiles` per volume, or `window` (CT) with `window` in HU."""

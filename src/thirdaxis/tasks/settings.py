@@ -15,6 +15,10 @@ def split_words(value: Any) -> Any:
 Voxels = Annotated[int, Field(ge=1)]
 Length = Annotated[float, Field(gt=0)]
 Size = Annotated[tuple[Voxels, Voxels, Voxels], BeforeValidator(split_words)]
+LengthOrOwn = Annotated[
+    Length | None, BeforeValidator(lambda told: None if told in ("own", "none") else told)
+]
+Spacing = Annotated[tuple[LengthOrOwn, LengthOrOwn, LengthOrOwn], BeforeValidator(split_words)]
 Millimetres = Annotated[tuple[Length, Length, Length], BeforeValidator(split_words)]
 HounsfieldWindow = Annotated[tuple[float, float], BeforeValidator(split_words)]
 
