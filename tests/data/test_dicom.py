@@ -132,7 +132,7 @@ def test_each_slice_has_its_own_slope(folder, pixels):
 
 def test_a_missing_slice_is_noticed(folder):
     (folder / "7.dcm").unlink()
-    with pytest.raises(InputError, match=r"gaps of 4 to 8 mm.*missing"):
+    with pytest.raises(InputError, match=r"missing between 8.dcm and 6.dcm .*gaps of 4 to 8 mm"):
         read_volume(folder)
 
 

@@ -1,9 +1,9 @@
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from thirdaxis.data.split import split
-from thirdaxis.errors import UsageError
+from thirdaxis.data.split import check_apart, check_classes, share, split
+from thirdaxis.errors import InputError, UsageError
 
 
 def patient(name):
@@ -88,3 +88,60 @@ def test_settings_out_of_range_are_named(settings, message):
 def test_a_name_given_twice_is_refused():
     with pytest.raises(UsageError, match="twice"):
         split(["a", "a", "b"], folds=2, fold=0)
+
+
+def diseased(name: str) -> str:
+    return "ill" if int(name[1:]) % 5 == 0 else "well"
+
+
+NUMBERED = [f"c{number}" for number in range(100)]
+
+
+@given(st.integers(0, 50), st.integers(2, 7))
+@settings(max_examples=30)
+def test_strata_come_in_equal_shares(seed, folds):
+    held = [
+        split(NUMBERED, folds=folds, fold=fold, seed=seed, stratum=diseased)[1]
+        for fold in range(folds)
+    ]
+    assert sorted(name for part in held for name in part) == sorted(NUMBERED)
+    ill = [sum(diseased(name) == "ill" for name in part) for part in held]
+    assert max(ill) - min(ill) <= 1
+    sizes = [len(part) for part in held]
+    assert max(sizes) - min(sizes) <= 1
+
+
+def test_fractions_of_strata_are_nested_and_even():
+    parts = []
+    for fraction in (0.25, 0.5, 0.75, 1.0):
+        train, held = split(NUMBERED, folds=5, fold=1, fraction=fraction, seed=3, stratum=diseased)
+        parts.append(set(train))
+        assert len(train) == round(80 * fraction) and len(held) == 20
+        assert sum(diseased(name) == "ill" for name in train) == round(16 * fraction)
+    assert parts[0] < parts[1] < parts[2] < parts[3]
+    halves = [set(share(NUMBERED, part, seed=3, stratum=diseased)) for part in (0.3, 0.6)]
+    assert halves[0] < halves[1] and len(halves[0]) == 30
+    assert sum(diseased(name) == "ill" for name in halves[0]) == 6
+
+
+def test_a_patient_of_two_strata_counts_for_the_rarer():
+    def household(name: str) -> str:
+        return str(int(name[1:]) // 5)
+
+    for fold in range(4):
+        train, held = split(NUMBERED, folds=4, fold=fold, group=household, stratum=diseased)
+        assert not {household(name) for name in train} & {household(name) for name in held}
+        assert sum(diseased(name) == "ill" for name in held) == 5
+
+
+def test_a_patient_in_two_parts_is_refused():
+    parts = {"training": ["a-1", "b-1"], "validation": [], "test": ["c-1", "a-2"]}
+    with pytest.raises(InputError, match="'a' is in both training and test"):
+        check_apart(parts, lambda name: name[0])
+    check_apart(parts, lambda name: name)
+
+
+def test_a_part_without_a_class_is_refused():
+    with pytest.raises(InputError, match=r"'1' has no samples in test \(0 2, 1 0\)"):
+        check_classes({"training": [0, 1], "validation": [], "test": [0, 0]}, [0, 1])
+    check_classes({"training": [0, 1], "validation": [], "test": [1, 0]}, [0, 1])

@@ -17,6 +17,7 @@ ClickException: Any = next(
 EXTRAS = {
     "timm": "zoo",
     "segmentation_models_pytorch": "zoo",
+    **dict.fromkeys(("defusedxml", "highdicom", "pydicom"), "dicom"),
     **dict.fromkeys(
         (
             *("jinja2", "lightning", "matplotlib", "monai", "nibabel", "numpy", "pydantic"),

@@ -5,7 +5,8 @@ from typing import Annotated
 
 import typer
 
-from thirdaxis.cli.display import say, watched
+from thirdaxis.cli.display import say, two_bars
+from thirdaxis.cli.faults import show
 
 
 def predict(
@@ -22,23 +23,63 @@ def predict(
             "--out", "-o", help="Folder for the label maps, or one file ending in .nii.gz."
         ),
     ] = Path("predictions"),
+    label_format: Annotated[
+        str, typer.Option("--format", help="nifti, dicom-seg (for DICOM series) or both.")
+    ] = "nifti",
     picture: Annotated[
         bool, typer.Option("--picture", help="Also draw each result, as a PNG beside it.")
     ] = False,
+    probabilities: Annotated[
+        bool, typer.Option("--probabilities", help="Also write each class's, as an .npz beside it.")
+    ] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Do scans again whose results are there.")
+    ] = False,
+    overlap: Annotated[
+        float | None,
+        typer.Option(help="Of neighbouring windows, 0 to below 1; default: as trained."),
+    ] = None,
+    flip: Annotated[
+        str | None,
+        typer.Option(help="Average over flips along these: depth, height, width, comma between."),
+    ] = None,
+    largest: Annotated[
+        list[str] | None,
+        typer.Option(help="Keep the largest component of this label, or of all; repeatable."),
+    ] = None,
+    precision: Annotated[
+        str | None, typer.Option(help="32 or bf16, on a CPU too; default: as suits the device.")
+    ] = None,
     accelerator: Annotated[
         str | None, typer.Option(help="auto, cpu or gpu; default: as the run was trained.")
     ] = None,
 ) -> None:
-    """Segment scans with a trained network; writes .nii.gz label maps on the scans' own grids."""
+    """Segment scans with a trained network; writes label maps on the scans' own grids.
+
+    Of a folder, scans that are done are skipped, and bad ones are told at the end.
+    """
     from thirdaxis.tasks import segment
 
-    written = segment.predict(
-        run,
-        inputs,
-        out,
-        accelerator=accelerator,
-        picture=picture,
-        watch=lambda scans: watched(scans, "segmenting"),
+    how = segment.Inference(
+        overlap=overlap,
+        flips=tuple(flip.replace(" ", "").split(",")) if flip else (),
+        precision=precision,
+        largest=tuple(largest) if largest else None,
     )
-    for path in written:
-        say(str(path))
+    outputs = segment.Outputs(label_format, picture, probabilities, overwrite)
+    with two_bars("scans", "windows") as (watch, told):
+        done = segment.predict(
+            run,
+            inputs,
+            out,
+            how,
+            outputs,
+            accelerator=accelerator,
+            watch=watch,
+            told=told,
+            say=say,
+        )
+    for line in done.failed.values():
+        show(line)
+    if done.failed:
+        raise typer.Exit(1)

@@ -2,19 +2,21 @@
 
 from pathlib import Path
 
-import numpy as np
 import SimpleITK as sitk
 
+from thirdaxis.data.dicom_slices import DESCRIPTION, SOP_CLASS, header, slice_step
 from thirdaxis.data.images import LPS_TO_RAS, Raw, from_itk, one_line, quiet_itk
 from thirdaxis.errors import InputError
 
-POSITION, ORIENTATION, DESCRIPTION = "0020|0032", "0020|0037", "0008|103e"
+SEGMENTATIONS = ("1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.66.7")
 
 
 def read_dicom(path: Path, series: str | None = None) -> Raw:
     """Reads the one series in a folder, or one multi-frame file.
 
-    Files that are not DICOM are passed over. Slices are ordered by their place in the patient.
+    Files that are not DICOM are passed over. Slices are ordered by their place in the patient. A
+    tilted gantry stays as it is: the slices lie where the scanner took them, so the affine is
+    sheared.
 
     Args:
         path: a folder, or a .dcm file with several frames.
@@ -24,11 +26,15 @@ def read_dicom(path: Path, series: str | None = None) -> Raw:
         The array, rescaled by slope and intercept, and the affine.
 
     Raises:
-        InputError: no DICOM file, several series and none named, a lone slice, damaged files, or
-            slices that are not evenly spaced.
+        InputError: no DICOM file, several series and none named, a lone slice, damaged files,
+            pixels compressed in an unknown way, slices that are missing, doubled or not parallel.
     """
+    if path.is_dir():
+        names = series_files(path, series)
+        with quiet_itk():
+            return _read_series(path, names) if len(names) > 1 else _read_file(Path(names[0]))
     with quiet_itk():
-        return _read_folder(path, series) if path.is_dir() else _read_file(path)
+        return _read_file(path)
 
 
 def find_series(folder: Path) -> dict[str, list[str]]:
@@ -46,28 +52,55 @@ def find_series(folder: Path) -> dict[str, list[str]]:
         return {uid: list(names(str(folder), uid)) for uid in uids}
 
 
-def _read_folder(path: Path, series: str | None) -> Raw:
-    files = find_series(path)
-    if not files:
+def series_files(folder: Path, series: str | None = None) -> list[str]:
+    """Chooses a series in a folder.
+
+    Args:
+        folder: a folder of files, DICOM or not.
+        series: the Series Instance UID where the folder holds several.
+
+    Returns:
+        The series' files in the order of the slices that `read_dicom` returns.
+
+    Raises:
+        InputError: no DICOM file, a damaged one, or several series and none named.
+    """
+    found = find_series(folder)
+    _refuse_damaged(folder, {Path(name).name for names in found.values() for name in names})
+    if not found:
         raise InputError(
-            f"{path}: no DICOM files; expected a folder that itself holds the files of one series"
+            f"{folder}: no DICOM files; expected a folder that itself holds the files of one series"
         )
-    if series is None and len(files) > 1:
-        listed = "; ".join(f"{uid} ({_describe(names)})" for uid, names in files.items())
+    if series is None and len(found) > 1:
+        listed = "; ".join(f"{uid} ({_describe(names)})" for uid, names in found.items())
         raise InputError(
-            f"{path}: {len(files)} DICOM series in one folder: {listed}. "
+            f"{folder}: {len(found)} DICOM series in one folder: {listed}. "
             "Move each into a folder of its own, or name one with series="
         )
-    uid = next(iter(files)) if series is None else series
-    if uid not in files:
-        raise InputError(f"{path}: no series {uid!r} here; found {', '.join(files)}")
-    return _read_series(path, files[uid])
+    uid = next(iter(found)) if series is None else series
+    if uid not in found:
+        raise InputError(f"{folder}: no series {uid!r} here; found {', '.join(found)}")
+    return found[uid]
+
+
+def is_segmentation(path: Path) -> bool:
+    """Whether a file is a DICOM segmentation object, whose voxels are labels.
+
+    Args:
+        path: a .dcm file.
+
+    Returns:
+        False too where the header cannot be read: the reader then says why.
+    """
+    try:
+        with quiet_itk():
+            return header(str(path)).get(SOP_CLASS, "").strip("\0 ") in SEGMENTATIONS
+    except InputError:
+        return False
 
 
 def _read_series(folder: Path, names: list[str]) -> Raw:
-    if len(names) == 1:
-        return _read_file(Path(names[0]))
-    step = _slice_step(folder, names)
+    step = slice_step(folder, names)
     reader = sitk.ImageSeriesReader()
     reader.SetFileNames(names)
     if _components(names[0]) == 1:
@@ -76,58 +109,60 @@ def _read_series(folder: Path, names: list[str]) -> Raw:
     try:
         image = reader.Execute()
     except RuntimeError as fault:
-        raise InputError(f"{folder}: damaged DICOM series ({one_line(fault)})") from fault
+        raise _unread(folder, names[0], fault) from fault
     raw = from_itk(image, folder)
     raw.affine[:3, 0] = LPS_TO_RAS[:3, :3] @ step  # ITK loses the shear of a tilted gantry
     return raw
 
 
 def _read_file(path: Path) -> Raw:
+    if is_segmentation(path):
+        raise InputError(
+            f"{path}: a DICOM segmentation holds labels, not an image; give the series it lies on"
+        )
     try:
         image = sitk.ReadImage(str(path))
     except RuntimeError as fault:
-        raise InputError(f"{path}: damaged or not DICOM ({one_line(fault)})") from fault
+        raise _unread(path, str(path), fault) from fault
     if image.GetDimension() < 3 or image.GetSize()[2] == 1:
         raise InputError(f"{path}: a single DICOM slice; give the folder that holds the series")
     return from_itk(image, path)
 
 
-def _slice_step(folder: Path, names: list[str]) -> np.ndarray:
-    """The step from slice to slice, (3,) LPS mm; refuses gaps, which ITK smooths in silence."""
-    tags = [_tags(name) for name in names]
-    if not all(POSITION in tag and ORIENTATION in tag for tag in tags):
-        raise InputError(
-            f"{folder}: slices without ImagePositionPatient or ImageOrientationPatient"
+def _refuse_damaged(folder: Path, listed: set[str]) -> None:
+    """Refuses DICOM files that GDCM passes over: without them a scan would end too early."""
+    for path in sorted(folder.iterdir()):
+        if not path.is_file() or path.name in listed or path.name.upper() == "DICOMDIR":
+            continue
+        with path.open("rb") as file:
+            start = file.read(132)
+        if start[128:] == b"DICM" or path.suffix.lower() == ".dcm":
+            raise _unread(path, str(path), RuntimeError("no header that can be read"))
+
+
+def _unread(place: Path, name: str, fault: Exception) -> InputError:
+    """Says that pixels could not be read, and how they are compressed where they are."""
+    syntax = _transfer_syntax(name)
+    if syntax.startswith("1.2.840.10008.1.2.4") or syntax == "1.2.840.10008.1.2.5":
+        return InputError(
+            f"{place}: damaged, or compressed in a way (transfer syntax {syntax}) that SimpleITK "
+            f"{sitk.Version.VersionString()} has no decoder for; pip install -U SimpleITK, or "
+            f"store the series uncompressed with gdcmconv --raw ({one_line(fault)})"
         )
-    axes = np.array([_numbers(tag[ORIENTATION]) for tag in tags])
-    if np.abs(axes - axes[0]).max() > 1e-3:
-        raise InputError(f"{folder}: the slices of the series do not lie in parallel planes")
-    places = np.array([_numbers(tag[POSITION]) for tag in tags])
-    steps = np.diff(places, axis=0)
-    usual = np.median(steps, axis=0)
-    gaps = np.linalg.norm(steps, axis=1)
-    off = np.linalg.norm(steps - usual, axis=1).max()
-    if off > 0.1 * np.linalg.norm(usual) or gaps.min() < 1e-4:
-        raise InputError(
-            f"{folder}: the slices are not evenly spaced (gaps of {gaps.min():.3g} to "
-            f"{gaps.max():.3g} mm); a slice is missing or doubled, complete the series"
-        )
-    return (places[-1] - places[0]) / (len(places) - 1)
+    return InputError(f"{place}: damaged or not DICOM ({one_line(fault)})")
+
+
+def _transfer_syntax(name: str) -> str:
+    """The Transfer Syntax UID of a file's meta header, which ITK does not tell; '' without one."""
+    with Path(name).open("rb") as file:
+        start = file.read(4096)
+    _, tag, rest = start.partition(b"\x02\x00\x10\x00UI")
+    return rest[2 : 2 + rest[0]].decode("ascii", "replace").strip("\0 ") if tag and rest else ""
 
 
 def _describe(names: list[str]) -> str:
-    text = _tags(names[0]).get(DESCRIPTION, "").strip() or "no description"
+    text = header(names[0]).get(DESCRIPTION, "").strip() or "no description"
     return f"{text}, {len(names)} files"
-
-
-def _tags(name: str) -> dict[str, str]:
-    reader = sitk.ImageFileReader()
-    reader.SetFileName(name)
-    try:
-        reader.ReadImageInformation()
-    except RuntimeError as fault:
-        raise InputError(f"{name}: damaged DICOM file ({one_line(fault)})") from fault
-    return {key: reader.GetMetaData(key) for key in reader.GetMetaDataKeys()}
 
 
 def _components(name: str) -> int:
@@ -135,7 +170,3 @@ def _components(name: str) -> int:
     reader.SetFileName(name)
     reader.ReadImageInformation()
     return reader.GetNumberOfComponents()
-
-
-def _numbers(text: str) -> list[float]:
-    return [float(part) for part in text.split("\\")]

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from thirdaxis.atomic import atomic_path
-from thirdaxis.data.dicom import read_dicom
+from thirdaxis.data.dicom import is_segmentation, read_dicom
+from thirdaxis.data.dicom_seg import read_seg
 from thirdaxis.data.images import Raw, nifti_labels, read_itk, read_nifti
 from thirdaxis.errors import InputError, did_you_mean
 
@@ -103,7 +104,7 @@ def read_labels(path: str | Path, *, series: str | None = None) -> Volume:
     """Reads a label map: one channel of whole numbers.
 
     Args:
-        path: as in `read_volume`.
+        path: as in `read_volume`, or a DICOM SEG object (.dcm; needs the extra `dicom`).
         series: as in `read_volume`.
 
     Returns:
@@ -112,7 +113,11 @@ def read_labels(path: str | Path, *, series: str | None = None) -> Volume:
     Raises:
         InputError: as `read_volume`, and on several channels or values that are not whole.
     """
-    raw = _read(Path(path), series)
+    path = Path(path)
+    if file_ending(path) == ".dcm" and path.is_file() and is_segmentation(path):
+        raw, _ = read_seg(path)
+    else:
+        raw = _read(path, series)
     array = raw.array
     if array.shape[0] != 1:
         raise InputError(f"{path}: a label map has one channel, this file has {array.shape[0]}")

@@ -4,6 +4,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from thirdaxis.tasks.classify_plan import classify_plan_from
+from thirdaxis.tasks.classify_settings import ClassifySettings
 from thirdaxis.tasks.plan import plan_from
 from thirdaxis.tasks.segment_settings import SegmentSettings
 from thirdaxis.tasks.settings import RunSettings
@@ -30,4 +32,7 @@ class Kind:
 
 
 DEFAULT = "segment"
-KINDS = {"segment": Kind(SegmentSettings, plan_from)}
+KINDS = {
+    "segment": Kind(SegmentSettings, plan_from),
+    "classify": Kind(ClassifySettings, classify_plan_from),
+}

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from thirdaxis.tasks import segment_run
+from thirdaxis.tasks import classify_run, segment_run
 from thirdaxis.tasks.engine import Display
 from thirdaxis.tasks.hardware import check_launch, rank
 from thirdaxis.tasks.run_folder import SETTINGS, read_run
@@ -23,7 +23,10 @@ class Runner:
     resume: Callable[[Path, Display | None], Metrics]
 
 
-RUNNERS = {"segment": Runner(segment_run.train, segment_run.resume)}
+RUNNERS = {
+    "segment": Runner(segment_run.train, segment_run.resume),
+    "classify": Runner(classify_run.train, classify_run.resume),
+}
 
 
 def train(settings: RunSettings, out: Path, display: Display | None = None) -> Metrics:
