@@ -38,12 +38,13 @@ def write_data(settings: SegmentSettings, patch: tuple[int, int, int], root: Pat
         patch: (d, h, w).
         root: an empty folder.
     """
+    told = settings.spacing if isinstance(settings.spacing, tuple) else (1.0, 1.0, 1.0)
     names = write_stand_in(
         root,
         (patch[0] + 3, *patch[1:]),
         classes_of(settings),
         cases=CASES,
-        spacing=settings.spacing if isinstance(settings.spacing, tuple) else (1.0, 1.0, 1.0),
+        spacing=[step or 1.0 for step in told],
         between=settings.window or (0.0, 1000.0),
         seed=settings.seed,
     )

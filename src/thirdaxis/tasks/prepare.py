@@ -94,6 +94,7 @@ def make_plan(
         spacing=seen,
         anisotropy=max(judged) / min(judged),
         patch=settings.patch or usual_patch(seen_size, 32 if whole_strides else 8),
+        window=settings.predict_patch,
     )
 
 

@@ -42,7 +42,7 @@ class SegmentModule(RunModule):
         logits = logits_of(
             self.net,
             batch["image"],
-            self.plan.patch,
+            self.plan.window or self.plan.patch,
             self.settings.overlap,
             thickness=batch["thickness"],
         )

@@ -8,6 +8,7 @@ from pydantic import BeforeValidator, Field, model_validator
 from thirdaxis.data.patients import TABLE
 from thirdaxis.tasks.settings import HounsfieldWindow, RunSettings, Size, Spacing, split_words
 
+Share = Annotated[float, Field(ge=0, lt=1)]
 Augment = Annotated[
     Literal["light", "lidc", "none"],
     BeforeValidator(lambda told: ("light" if told else "none") if isinstance(told, bool) else told),
@@ -31,6 +32,10 @@ class SegmentSettings(RunSettings):
     labels: dict[str, Values] | None = None
     """Classes to learn: name -> label value, or values that are merged, such as `liver: [1, 2]` for
     tumours as liver; other values become background. None takes those of the data set."""
+
+    regions: dict[str, tuple[str, ...]] | None = None
+    """Unions of classes that the held-out scans are scored by besides, in `metrics.json`: name ->
+    classes, such as `whole liver: [liver, tumour]`."""
 
     orientation: str = Field("SPL", pattern="^[RLAPSI]{3}$")
     """Axis code of the arrays the network sees; `SPL` puts axial slices along depth."""
@@ -94,8 +99,12 @@ class SegmentSettings(RunSettings):
     largest_component: bool = False
     """Whether only the largest connected component of each label is kept in predictions."""
 
-    overlap: float = Field(0.5, ge=0, lt=1)
-    """Of neighbouring windows in sliding-window inference."""
+    predict_patch: Size | None = None
+    """Size of the windows of sliding-window inference in voxels; none takes that of the patches."""
+
+    overlap: Share | tuple[Share, Share, Share] = 0.5
+    """Of neighbouring windows in sliding-window inference, 0 to below 1, along all axes or along
+    each."""
 
     @model_validator(mode="after")
     def _agree(self) -> "SegmentSettings":

@@ -12,6 +12,7 @@ from thirdaxis.tasks.prepare import data_folder, labelled_case
 from thirdaxis.tasks.run_folder import CURVES, METRICS, PICTURES, VALIDATION, Run, cases_named
 from thirdaxis.tasks.segment_evaluate import Evaluation, evaluate
 from thirdaxis.tasks.segment_predict import load_segmenter
+from thirdaxis.tasks.segment_regions import score_regions
 
 
 def finish(run: Run, say: Callable[[str], None]) -> dict[str, object]:
@@ -43,6 +44,7 @@ def finish(run: Run, say: Callable[[str], None]) -> dict[str, object]:
         "training_cases": len(run.training),
         "held_out_cases": len(run.validation),
         "scores": _plain(table),
+        "regions": score_regions(run),
         "pictures": pictures,
         "seconds": round(seconds, 2),
     }
