@@ -14,6 +14,7 @@ from thirdaxis.cli.evaluate import evaluate
 from thirdaxis.cli.export import export
 from thirdaxis.cli.faults import exit_code, one_line, show
 from thirdaxis.cli.predict import predict
+from thirdaxis.cli.prepare import prepare
 from thirdaxis.cli.quickstart import quickstart
 from thirdaxis.cli.run import run as run_recipe
 from thirdaxis.cli.train import train
@@ -30,6 +31,7 @@ app.command("quickstart")(quickstart)
 app.command("convert")(convert)
 app.command("check")(check)
 app.command("export")(export)
+app.add_typer(prepare, name="prepare")
 app.command("config")(config)
 app.command("train")(train)
 app.command("evaluate")(evaluate)
