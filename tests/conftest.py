@@ -1,5 +1,6 @@
 import json
 import os
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -152,6 +153,39 @@ def told() -> Callable[[str, torch.Tensor], dict[str, Any]]:
         return {"thickness": torch.linspace(3.0, 6.0, len(volume), dtype=volume.dtype)}
 
     return named
+
+
+@pytest.fixture(scope="session")
+def browse() -> Iterator[Callable[..., dict[str, Any]]]:
+    """Opens a page in headless Chromium and runs a script in it.
+
+    Gives what the script `found`, the addresses of all `requests` but embedded data, and the
+    `complaints` of the browser's console.
+    """
+    playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright")
+    names = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+    binary = next(filter(None, map(shutil.which, names)), None)
+    with playwright.sync_playwright() as driver:
+        try:
+            browser = driver.chromium.launch(executable_path=binary, args=["--no-sandbox"])
+        except playwright.Error as fault:
+            pytest.skip(f"no browser: {str(fault).splitlines()[0]}")
+
+        def opened(page_file: Path, script: str, dark: bool = False) -> dict[str, Any]:
+            page = browser.new_page(color_scheme="dark" if dark else "light")
+            requests: list[str] = []
+            complaints: list[str] = []
+            page.on("request", lambda request: requests.append(request.url))
+            page.on("console", lambda message: complaints.append(message.text))
+            page.on("pageerror", lambda fault: complaints.append(str(fault)))
+            page.goto(page_file.as_uri())
+            found = page.evaluate(script)
+            page.close()
+            asked = [address for address in requests if not address.startswith("data:")]
+            return {"found": found, "requests": asked, "complaints": complaints}
+
+        yield opened
+        browser.close()
 
 
 @pytest.fixture

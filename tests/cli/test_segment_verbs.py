@@ -115,7 +115,7 @@ BAD = {
     "corrupt image": (corrupt_image, [], 1, "phantom_002.nii.gz"),
     "image of two axes": (flatten_image, [], 1, "phantom_002.nii.gz"),
     "other grid": (move_label, [], 1, "not on the grid of phantom_002.nii.gz"),
-    "unknown label": (add_label, [], 1, "label values 9 are not in dataset.json"),
+    "unknown label": (add_label, [], 1, "label values 9 are not those of the data set"),
     "empty folder": (empty_folder, [], 1, "is empty; expected a folder with dataset.json"),
     "unknown fusion": (spoil_nothing, ["--fusion", "asc"], 2, "did you mean 'acs'?"),
     "unknown network": (spoil_nothing, ["--network", "unett"], 2, "unknown network 'unett'"),

@@ -1,5 +1,6 @@
 import csv
 import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -226,3 +227,18 @@ def test_runs_on_whole_scans_predict_folders(told, table, tmp_path):
     found = predict(tmp_path / "run", table.parent / "images", tmp_path / "p.csv")
     assert len(found.samples) == 25 and found.answers.shape == (25, 2)
     torch.testing.assert_close(found.answers.sum(1), torch.ones(25))
+
+
+def test_the_model_of_a_run_answers_as_the_run_without_it(run, table, tmp_path):
+    model = shutil.copytree(run / "model", tmp_path / "model")
+    again = predict(model, table, tmp_path / "p.csv")
+    expected = predict(run, table, tmp_path / "q.csv")
+    assert torch.equal(again.answers, expected.answers) and again.names == ("dull", "bright")
+    for name in ("README.md", "config.json"):
+        assert str(table.parent) not in (model / name).read_text(encoding="utf-8")
+    path = model / "config.json"
+    config = json.loads(path.read_text(encoding="utf-8"))
+    assert config["provenance"]["metrics"]["scores"]["auc"] >= 0
+    config["settings"]["window"] = [50, 150]  # another preprocessing is another answer
+    path.write_text(json.dumps(config))
+    assert not torch.allclose(predict(model, table, tmp_path / "r.csv").answers, expected.answers)

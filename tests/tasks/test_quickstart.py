@@ -131,7 +131,7 @@ def test_a_class_never_seen_is_told_as_such(outcome, tmp_path):
         outcome, per_class={start: {"cube": math.nan, "ball": 0.5} for start in STARTS}
     )
     page = write_report(unseen, tmp_path).read_text(encoding="utf-8")
-    assert "<td>–</td>" in page and "nan" not in page
+    assert "<td>–</td>" in page and "nan" not in re.sub(r"base64,[^\"]+", "", page)
     assert json.loads((tmp_path / "results.json").read_text(encoding="utf-8"))["per_class"][
         "random"
     ] == {
@@ -147,11 +147,9 @@ def test_the_page_shows_what_was_found(outcome, tmp_path):
     np.testing.assert_equal(results["curves"], outcome.curves)
     assert f"{outcome.any_solid['pretrained'][-1]:.3f}" in page
     assert all(f"<td>{name}</td>" in page for name in CUBES_AND_BALLS[:-1])
-    for picture in re.findall(r'src="([^"]+)"', page):
-        assert (tmp_path / picture).read_bytes().startswith(b"\x89PNG")
-    assert sorted(p.name for p in tmp_path.iterdir()) == [
-        "curves.png",
-        "report.html",
-        "results.json",
-        "slices.png",
+    pictures = re.findall(r'src="([^"]+)"', page)
+    assert [picture.partition(";")[0] for picture in pictures] == [
+        "data:image/webp",
+        "data:image/svg+xml",
     ]
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["report.html", "results.json"]

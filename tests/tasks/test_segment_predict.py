@@ -8,7 +8,13 @@ from torch import nn
 from thirdaxis.data.volume import read_volume
 from thirdaxis.errors import InputError, UsageError
 from thirdaxis.tasks.plan import Plan
-from thirdaxis.tasks.segment import Segmenter, load_segmenter, make_settings, predict
+from thirdaxis.tasks.segment import (
+    Outputs,
+    Segmenter,
+    load_segmenter,
+    make_settings,
+    predict,
+)
 
 
 class Bright(nn.Module):
@@ -89,13 +95,14 @@ def test_every_format_gives_the_same_labels_and_keeps_its_affine(phantom_run, tm
     for ending in (".mha", ".nrrd"):
         sitk.WriteImage(image, str(tmp_path / f"scan{ending}"))
     first = predict(phantom_run, source, tmp_path / "one" / "first.nii.gz")
-    expected = nibabel.load(first[0])
+    expected = nibabel.load(first.written[0])
     original = nibabel.load(source)
     np.testing.assert_allclose(expected.affine, original.affine, atol=1e-5)
     assert expected.shape == original.shape
     assert np.unique(expected.dataobj).tolist() != [0]
     for ending in (".mha", ".nrrd"):
-        (written,) = predict(phantom_run, tmp_path / f"scan{ending}", tmp_path / ending[1:])
+        done = predict(phantom_run, tmp_path / f"scan{ending}", tmp_path / ending[1:])
+        (written,) = done.written
         assert written == tmp_path / ending[1:] / "scan.nii.gz"
         found = nibabel.load(written)
         np.testing.assert_array_equal(np.asarray(found.dataobj), np.asarray(expected.dataobj))
@@ -104,7 +111,7 @@ def test_every_format_gives_the_same_labels_and_keeps_its_affine(phantom_run, tm
 
 def test_a_folder_gives_a_file_and_a_picture_a_scan(phantom_run, tmp_path):
     images = phantom_run.parent / "data" / "imagesTr"
-    written = predict(phantom_run, images, tmp_path / "out", picture=True)
+    written = predict(phantom_run, images, tmp_path / "out", outputs=Outputs(picture=True)).written
     names = [path.name for path in sorted(images.iterdir())]
     assert [path.name for path in written] == names
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == sorted(
@@ -127,7 +134,7 @@ def test_outputs_that_cannot_be_right_are_refused(phantom_run, tmp_path):
 
 def test_a_real_dicom_series_is_segmented_on_its_own_grid(phantom_run, tmp_path, shared_data):
     series = shared_data / "dicom" / "mr_hippocampus_crop"
-    (written,) = predict(phantom_run, series, tmp_path)
+    (written,) = predict(phantom_run, series, tmp_path).written
     reader = sitk.ImageSeriesReader()
     reader.SetFileNames(reader.GetGDCMSeriesFileNames(str(series)))
     scan, labels = reader.Execute(), sitk.ReadImage(str(written))

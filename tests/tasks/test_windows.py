@@ -1,9 +1,14 @@
+import itertools
+
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as some
+from monai.inferers.utils import sliding_window_inference
 from torch import nn
 
-from thirdaxis.tasks.segment_module import rate_at
-from thirdaxis.tasks.windows import logits_of
+from thirdaxis.errors import UsageError
+from thirdaxis.tasks.windows import logit_slabs, logits_of
 
 
 class Scaled(nn.Module):
@@ -17,6 +22,19 @@ class Scaled(nn.Module):
         return image * self.scale.reshape(1, 3, 1, 1, 1)
 
 
+class Placed(nn.Module):
+    """Logits that depend on the place in the window, so that a wrong weight or place shows."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.tensor([1.0, 3.0]))
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        d, h, w = image.shape[2:]
+        ramp = torch.arange(d * h * w, dtype=image.dtype).reshape(d, h, w) / (d * h * w)
+        return torch.cat([image * self.scale[0] + ramp, image.cumsum(4) - self.scale[1] * ramp], 1)
+
+
 @pytest.mark.parametrize("shape", [(8, 8, 8), (13, 9, 21), (3, 20, 5), (1, 1, 1)])
 @pytest.mark.parametrize("overlap", [0.0, 0.5])
 def test_windows_blend_to_the_voxelwise_answer(shape, overlap):
@@ -27,23 +45,55 @@ def test_windows_blend_to_the_voxelwise_answer(shape, overlap):
     assert not logits.requires_grad
 
 
+sizes = some.tuples(*(some.integers(1, 15) for _ in range(3)))
+patches = some.tuples(*(some.integers(1, 9) for _ in range(3)))
+
+
+@settings(max_examples=40)
+@given(sizes, patches, some.sampled_from([0.0, 0.25, 0.5, 0.7, 0.9]), some.integers(1, 5))
+def test_the_answer_is_that_of_monai(size, patch, overlap, windows):
+    image = torch.randn(1, *size, generator=torch.Generator().manual_seed(sum(size)))
+    net = Placed()
+    with torch.no_grad():
+        expected = sliding_window_inference(
+            image[None], patch, windows, net, overlap=overlap, mode="gaussian"
+        )
+    found = logits_of(net, image, patch, overlap, windows)
+    torch.testing.assert_close(found, expected[0], rtol=1e-4, atol=1e-4)
+
+
+def test_slabs_come_as_soon_as_no_window_touches_them():
+    seen = []
+    slabs = logit_slabs(
+        Placed(), torch.randn(1, 20, 6, 9), (8, 4, 4), 0.5, told=lambda *done: seen.append(done)
+    )
+    depths, done = [], []
+    for slab in slabs:
+        depths.append(slab.shape[1])
+        done.append(seen[-1][0])
+    assert depths == [4, 4, 4, 8]  # windows begin at 0, 4, 8 and 12
+    # Each depth has 2 x 4 windows: one depth's slab comes before the next depth is begun.
+    assert done == [8, 16, 24, 32]
+    assert seen[-1] == (32, 32)
+
+
 @pytest.mark.parametrize(
-    ("schedule", "step", "share"),
-    [
-        ("poly", 0, 1.0),
-        ("poly", 50, 0.5**0.9),
-        ("poly", 100, 0.0),
-        ("cosine", 25, 0.8535533905932737),
-        ("cosine", 50, 0.5),
-        ("constant", 99, 1.0),
-    ],
+    "flips", [("depth",), ("width", "height"), ("depth", "height", "width", "depth")]
 )
-def test_learning_rate_against_written_out_values(schedule, step, share):
-    assert rate_at(step, 100, schedule, warmup=0.0) == pytest.approx(share)
+def test_flips_average_the_probabilities_of_all_combinations(flips):
+    image, net = torch.randn(1, 4, 5, 6), Placed()
+    axes = {"depth": 2, "height": 3, "width": 4}
+    chosen = [axes[name] for name in set(flips)]
+    each = []
+    for size in range(len(chosen) + 1):
+        for turn in itertools.combinations(chosen, size):
+            with torch.no_grad():
+                each.append(net(image[None].flip(turn)).softmax(1).flip(turn))
+    assert len(each) == 2 ** len(chosen)
+    (found,) = logit_slabs(net, image, (4, 5, 6), 0.5, flips=flips)
+    torch.testing.assert_close(found.softmax(0), torch.stack(each).mean(0)[0])
 
 
-def test_warmup_rises_then_the_schedule_begins_at_its_top():
-    rates = [rate_at(step, 100, "cosine", warmup=0.1) for step in range(100)]
-    assert rates[:10] == pytest.approx([(step + 1) / 11 for step in range(10)])
-    assert rates[10] == 1.0
-    assert rates[10:] == sorted(rates[10:], reverse=True)
+def test_an_unknown_axis_is_named():
+    with pytest.raises(UsageError, match="no axis 'hight' to flip; did you mean 'height'"):
+        next(logit_slabs(Placed(), torch.zeros(1, 4, 4, 4), (4, 4, 4), 0.5, flips=("hight",)))

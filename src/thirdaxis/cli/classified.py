@@ -1,11 +1,15 @@
 """What `predict` and `evaluate` do where a run, or a table of predictions, is of classes."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.table import Table
 
 from thirdaxis.cli.display import say, watched
+
+if TYPE_CHECKING:
+    from thirdaxis.tasks.model import Model
 
 SCORES = {
     "auc": "AUC",
@@ -21,19 +25,12 @@ SCORES = {
 }
 
 
-def is_classifier(run: Path) -> bool:
-    """Whether a run folder is of a classification."""
-    from thirdaxis.tasks.run_folder import read_run
-
-    return read_run(run).settings.task == "classify"
-
-
-def predict_classes(run: Path, inputs: Path, out: Path, accelerator: str | None) -> None:
+def predict_classes(model: "Model", inputs: Path, out: Path, accelerator: str | None) -> None:
     """Writes what a classifier says of scans as CSV; a folder gets `predictions.csv`."""
     from thirdaxis.tasks import classify
 
     target = out if out.suffix else out / "predictions.csv"
-    classify.predict(run, inputs, target, accelerator=accelerator, watch=watched)
+    classify.predict(model, inputs, target, accelerator=accelerator, watch=watched)
     say(str(target))
 
 

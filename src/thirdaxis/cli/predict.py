@@ -5,47 +5,112 @@ from typing import Annotated
 
 import typer
 
-from thirdaxis.cli.classified import is_classifier, predict_classes
-from thirdaxis.cli.display import say, watched
+from thirdaxis.cli.classified import predict_classes
+from thirdaxis.cli.display import say, two_bars
+from thirdaxis.cli.faults import show
+from thirdaxis.errors import UsageError
 
 
 def predict(
-    run: Annotated[Path, typer.Argument(help="Run folder that `thirdaxis train` made.")],
+    run: Annotated[
+        str | None,
+        typer.Argument(help="Run folder that `thirdaxis train` made; left out with --model."),
+    ] = None,
     inputs: Annotated[
-        Path,
+        Path | None,
         typer.Argument(
             help="NIfTI, MetaImage or NRRD file, DICOM series folder, or a folder of such."
         ),
-    ],
+    ] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(
+            "--model", "-m", help="Model folder, .zip or .onnx, or hf://USER/NAME, instead of RUN."
+        ),
+    ] = None,
+    trust: Annotated[
+        bool, typer.Option("--trust", help="Call the package.module:factory that a model names.")
+    ] = False,
     out: Annotated[
         Path,
         typer.Option(
             "--out", "-o", help="Folder for the label maps, or one file ending in .nii.gz."
         ),
     ] = Path("predictions"),
+    label_format: Annotated[
+        str, typer.Option("--format", help="nifti, dicom-seg (for DICOM series) or both.")
+    ] = "nifti",
     picture: Annotated[
         bool, typer.Option("--picture", help="Also draw each result, as a PNG beside it.")
     ] = False,
+    probabilities: Annotated[
+        bool, typer.Option("--probabilities", help="Also write each class's, as an .npz beside it.")
+    ] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Do scans again whose results are there.")
+    ] = False,
+    overlap: Annotated[
+        float | None,
+        typer.Option(help="Of neighbouring windows, 0 to below 1; default: as trained."),
+    ] = None,
+    flip: Annotated[
+        str | None,
+        typer.Option(help="Average over flips along these: depth, height, width, comma between."),
+    ] = None,
+    largest: Annotated[
+        list[str] | None,
+        typer.Option(help="Keep the largest component of this label, or of all; repeatable."),
+    ] = None,
+    precision: Annotated[
+        str | None, typer.Option(help="32 or bf16, on a CPU too; default: as suits the device.")
+    ] = None,
     accelerator: Annotated[
         str | None, typer.Option(help="auto, cpu or gpu; default: as the run was trained.")
     ] = None,
 ) -> None:
-    """Segment scans with a trained network; writes .nii.gz label maps on the scans' own grids.
+    """Segment scans with a trained network; writes label maps on the scans' own grids.
 
-    A run of the task `classify` writes a table of probabilities (.csv) instead.
+    Of a folder, scans that are done are skipped, and bad ones are told at the end. A network
+    trained to classify writes a table of probabilities (.csv) instead.
     """
-    if is_classifier(run):
-        predict_classes(run, inputs, out, accelerator)
-        return
     from thirdaxis.tasks import segment
+    from thirdaxis.tasks.model import load_model
 
-    written = segment.predict(
-        run,
-        inputs,
-        out,
-        accelerator=accelerator,
-        picture=picture,
-        watch=lambda scans: watched(scans, "segmenting"),
+    source, scans = _source_and_scans(run, inputs, model)
+    trained = load_model(source, trust=trust)
+    if trained.settings.task == "classify":
+        predict_classes(trained, scans, out, accelerator)
+        return
+    how = segment.Inference(
+        overlap=overlap,
+        flips=tuple(flip.replace(" ", "").split(",")) if flip else (),
+        precision=precision,
+        largest=tuple(largest) if largest else None,
     )
-    for path in written:
-        say(str(path))
+    outputs = segment.Outputs(label_format, picture, probabilities, overwrite)
+    with two_bars("scans", "windows") as (watch, told):
+        done = segment.predict(
+            trained,
+            scans,
+            out,
+            how,
+            outputs,
+            accelerator=accelerator,
+            watch=watch,
+            told=told,
+            say=say,
+        )
+    for line in done.failed.values():
+        show(line)
+    if done.failed:
+        raise typer.Exit(1)
+
+
+def _source_and_scans(run: str | None, inputs: Path | None, model: str | None) -> tuple[str, Path]:
+    if run is not None and inputs is not None and model is None:
+        return run, inputs
+    if run is not None and inputs is None and model is not None:
+        return model, Path(run)
+    raise UsageError(
+        "expected a run folder and scans, or --model and scans, as in: thirdaxis predict run scans"
+    )

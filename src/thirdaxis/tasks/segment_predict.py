@@ -1,192 +1,199 @@
-"""From a scan in any known format to a label map on the scan's own grid."""
+"""Scans in any known format to label maps on their own grids: one, or a folder that may be long."""
 
+import zipfile
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from contextlib import ExitStack
+from dataclasses import dataclass, field
 from pathlib import Path
 
-import torch
-from torch import Tensor, nn
-
+from thirdaxis.data.dicom_seg import write_seg
 from thirdaxis.data.folder import Case, read_case
-from thirdaxis.data.grid import onto
-from thirdaxis.data.volume import Volume, write_labels
-from thirdaxis.errors import InputError, UsageError
-from thirdaxis.tasks.keep import BEST, read_checkpoint
+from thirdaxis.data.volume import file_ending, read_labels, write_labels
+from thirdaxis.errors import InputError, UsageError, did_you_mean
+from thirdaxis.tasks.model import Model
 from thirdaxis.tasks.pictures import draw_overlay
-from thirdaxis.tasks.plan import Plan
-from thirdaxis.tasks.preprocess import preprocessing
-from thirdaxis.tasks.run_folder import read_run
+from thirdaxis.tasks.probabilities import probabilities_to
 from thirdaxis.tasks.scans import find_scans
-from thirdaxis.tasks.segment_network import make_network
-from thirdaxis.tasks.segment_settings import SegmentSettings
-from thirdaxis.tasks.windows import logits_of
+from thirdaxis.tasks.segment_model import load_segmenter
+from thirdaxis.tasks.segmenter import Inference, Segmenter
+from thirdaxis.tasks.windows import Told, tell_nobody
+
+FORMATS = ("nifti", "dicom-seg", "both")
+ENDINGS = (".nii.gz", ".dcm", ".npz", ".png")
 
 
 @dataclass(frozen=True)
-class Segmenter:
-    """A trained network and all it needs to be run on a scan."""
-
-    net: nn.Module
-    settings: SegmentSettings
-    plan: Plan
-    device: torch.device
-
-    def __call__(self, scan: Volume) -> Tensor:
-        """Segments a scan.
-
-        Args:
-            scan: (C, D, H, W) on any grid.
-
-        Returns:
-            Label values (D, H, W), int16, on the scan's own grid.
-
-        Raises:
-            InputError: another number of channels than the network was trained on.
-        """
-        channels = self.plan.channels
-        if scan.array.shape[0] != len(channels):
-            raise InputError(
-                f"the scan has {scan.array.shape[0]} channels, the network was trained on "
-                f"{len(channels)} ({', '.join(channels)})"
-            )
-        seen = preprocessing(self.settings, self.plan).image(scan)
-        with _autocast(self.settings, self.device):
-            logits = logits_of(
-                self.net,
-                seen.array,
-                self.plan.patch,
-                self.settings.overlap,
-                thickness=seen.spacing[0],
-            )
-        probabilities = logits.softmax(0).cpu()
-        return _likeliest(Volume(probabilities, seen.affine), scan)
-
-
-def _likeliest(probabilities: Volume, like: Volume) -> Tensor:
-    """The most probable class of each voxel of `like`, one class in memory at a time."""
-    best = torch.full(like.shape, -1.0)
-    labels = torch.zeros(like.shape, dtype=torch.int16)
-    for value, one in enumerate(probabilities.array):
-        moved = onto(Volume(one[None], probabilities.affine), like, mode="bilinear").array[0]
-        better = moved > best
-        labels[better] = value
-        best = torch.where(better, moved, best)
-    return labels
-
-
-def pick_device(accelerator: str) -> torch.device:
-    """The device to predict on.
+class Outputs:
+    """What is written for a scan, beside each other under one name.
 
     Args:
-        accelerator: `auto`, `cpu` or `gpu`.
+        format: the label map as `nifti` (`.nii.gz`), as `dicom-seg` (`.dcm`, for scans that are
+            DICOM series), or as `both`, where a scan is a DICOM series.
+        picture: three planes as `.png`.
+        probabilities: of each class, as `.npz`; see `thirdaxis.tasks.probabilities`.
+        overwrite: whether scans are done again whose files exist and are whole.
 
     Raises:
-        UsageError: `gpu` where there is none.
+        UsageError: another format.
     """
-    if accelerator == "cpu":
-        return torch.device("cpu")
-    if torch.cuda.is_available():
-        return torch.device("cuda")
-    if accelerator == "gpu":
-        raise UsageError("accelerator 'gpu' was asked for, but torch sees none; use 'cpu'")
-    return torch.device("cpu")
+
+    format: str = "nifti"
+    picture: bool = False
+    probabilities: bool = False
+    overwrite: bool = False
+
+    def __post_init__(self) -> None:
+        if self.format not in FORMATS:
+            raise UsageError(f"no format {self.format!r}{did_you_mean(self.format, FORMATS)}")
+
+    def files(self, stem: Path, scan: Case) -> dict[str, Path]:
+        """The files of a scan by their endings, the label map first."""
+        series = scan.images[0].is_dir()
+        wanted = {
+            ".nii.gz": self.format != "dicom-seg",
+            ".dcm": self.format == "dicom-seg" or (self.format == "both" and series),
+            ".npz": self.probabilities,
+            ".png": self.picture,
+        }
+        return {end: stem.with_name(stem.name + end) for end, asked in wanted.items() if asked}
 
 
-def load_segmenter(run_folder: Path, accelerator: str | None = None) -> Segmenter:
-    """Rebuilds the best network of a run.
+@dataclass(frozen=True)
+class Predictions:
+    """What became of the scans.
 
     Args:
-        run_folder: made by `train`.
-        accelerator: `auto`, `cpu` or `gpu`; none takes the run's own.
-
-    Returns:
-        The network, ready to be called on scans.
-
-    Raises:
-        InputError: not a run folder, or a checkpoint that does not fit it.
+        written: the label maps, one a scan.
+        finished: the label maps that were there already.
+        failed: name of a scan -> one line that says what was wrong with it.
     """
-    run = read_run(run_folder)
-    device = pick_device(accelerator or run.settings.accelerator)
-    state = read_checkpoint(run_folder / BEST)["state_dict"]
-    net = make_network(run.settings, run.plan, load=False).net
-    inner = {
-        name.removeprefix("net."): value for name, value in state.items() if name.startswith("net.")
-    }
-    try:
-        net.load_state_dict(inner)
-    except RuntimeError as error:
-        reason = " ".join(str(error).split())[:200]
-        raise InputError(
-            f"{run_folder / BEST}: does not fit the run's network ({reason})"
-        ) from None
-    return Segmenter(net.eval().to(device), run.settings, run.plan, device)
+
+    written: list[Path] = field(default_factory=list)
+    finished: list[Path] = field(default_factory=list)
+    failed: dict[str, str] = field(default_factory=dict)
 
 
 def predict(
-    run_folder: Path,
+    model: str | Path | Model,
     inputs: Path,
     out: Path,
+    how: Inference | None = None,
+    outputs: Outputs | None = None,
     *,
     accelerator: str | None = None,
-    picture: bool = False,
+    trust: bool = False,
     watch: Callable[[Sequence[Case]], Iterable[Case]] = lambda cases: cases,
-) -> list[Path]:
+    told: Told = tell_nobody,
+    say: Callable[[str], None] = lambda line: None,
+) -> Predictions:
     """Writes a label map for each scan, on the scan's own grid, with its affine.
 
+    Of several scans, those that cannot be read or used are left out and told at the end, and those
+    whose files are there and whole are not done again.
+
     Args:
-        run_folder: made by `train`.
+        model: a run folder, or a trained model in any form that `load_model` reads.
         inputs: a NIfTI, MetaImage or NRRD file, a folder of one DICOM series, or a folder of such.
         out: folder for the label maps, or for a single scan a name ending in `.nii.gz`.
+        how: how the network is run; none as the run says.
+        outputs: what is written; none writes `.nii.gz` label maps.
         accelerator: `auto`, `cpu` or `gpu`; none takes the run's own.
-        picture: whether to draw each result as a PNG beside it.
+        trust: whether a program that the model names as its network may be called.
         watch: wraps the scans to show progress.
+        told: called with the windows done of the scan at hand, and their number.
+        say: told each label map as it is written or found.
 
     Returns:
-        The files written, one a scan.
+        What became of each scan.
 
     Raises:
-        InputError: a scan that cannot be read or has other channels than the training scans.
+        InputError: the only scan cannot be read or has other channels than the training scans.
         UsageError: an output that would overwrite an input, or one name for several scans.
     """
-    segmenter = load_segmenter(run_folder, accelerator)
+    outputs, how = outputs or Outputs(), how or Inference()
+    segmenter = load_segmenter(model, accelerator, trust=trust)
+    segmenter.labels_kept_whole(how)  # a wrong name is told before the first scan
     scans = find_scans(inputs, len(segmenter.plan.channels))
-    targets = _targets(scans, out)
-    written = []
+    stems = _stems(scans, out)
+    done = Predictions()
     for scan in watch(scans):
-        target = targets[scan.name]
-        volume, _ = read_case(scan, segmenter.plan.labels)
+        files = outputs.files(stems[scan.name], scan)
+        label_map = next(iter(files.values()))
+        if not outputs.overwrite and _whole(files):
+            done.finished.append(label_map)
+            say(f"{label_map}: is there already; --overwrite does it again")
+            continue
         try:
-            labels = segmenter(volume)
+            _segment(segmenter, scan, how, files, told)
         except InputError as error:
-            raise InputError(f"{scan.images[0]}: {error}") from None
-        target.parent.mkdir(parents=True, exist_ok=True)
-        write_labels(target, labels, volume.affine)
-        if picture:
-            drawn = target.with_name(f"{scan.name}.png")
-            draw_overlay(volume, labels, None, scan.name, drawn)
-        written.append(target)
-    return written
+            if len(scans) == 1:
+                raise
+            done.failed[scan.name] = str(error)
+        else:
+            done.written.append(label_map)
+            say(str(label_map))
+    return done
 
 
-def _targets(scans: Sequence[Case], out: Path) -> dict[str, Path]:
-    single = out.name.endswith((".nii", ".nii.gz"))
+def _segment(
+    segmenter: Segmenter, scan: Case, how: Inference, files: dict[str, Path], told: Told
+) -> None:
+    """Writes the files of one scan, the label map last."""
+    source = scan.images[0]
+    if ".dcm" in files and not source.is_dir():
+        raise InputError(f"{source}: not a DICOM series; --format nifti writes label maps of it")
+    volume, _ = read_case(scan, segmenter.plan.labels)
+    try:
+        segmenter.check(volume)
+    except InputError as error:
+        raise InputError(f"{source}: {error}") from None
+    labels_of = segmenter.plan.labels
+    next(iter(files.values())).parent.mkdir(parents=True, exist_ok=True)
+    with ExitStack() as opened:
+        keep = None
+        if ".npz" in files:
+            turned = segmenter.turned(volume)
+            keep = opened.enter_context(probabilities_to(files[".npz"], volume, turned, labels_of))
+        labels = segmenter(volume, how, keep=keep, told=told)
+    if ".png" in files:
+        draw_overlay(volume, labels, None, scan.name, files[".png"])
+    if ".dcm" in files:
+        write_seg(files[".dcm"], labels, source, labels_of)
+    if ".nii.gz" in files:
+        write_labels(files[".nii.gz"], labels, volume.affine)
+
+
+def _whole(files: dict[str, Path]) -> bool:
+    """Whether a scan's files are there and can be read to their ends."""
+    if not all(path.is_file() for path in files.values()):
+        return False
+    try:
+        for ending, path in files.items():
+            if ending == ".nii.gz":
+                read_labels(path)
+            if ending == ".npz" and zipfile.ZipFile(path).testzip():
+                return False
+    except (InputError, zipfile.BadZipFile):
+        return False
+    return True
+
+
+def _stems(scans: Sequence[Case], out: Path) -> dict[str, Path]:
+    """The place and name of each scan's files, without their endings."""
+    ending = file_ending(out)
+    single = ending in (".nii.gz", ".dcm")
     if single and len(scans) > 1:
         raise UsageError(f"{out}: one file for {len(scans)} scans; name a folder")
     if not single and out.exists() and not out.is_dir():
         raise UsageError(f"{out}: is a file; name a folder, or a file ending in .nii.gz")
-    targets = {scan.name: out if single else out / f"{scan.name}.nii.gz" for scan in scans}
+    stems = {
+        scan.name: out.with_name(out.name[: -len(ending)]) if single else out / scan.name
+        for scan in scans
+    }
     sources = {image.resolve() for scan in scans for image in scan.images}
-    for target in targets.values():
-        if target.resolve() in sources:
-            raise UsageError(f"{target}: is one of the scans; name another output")
-    return targets
-
-
-def _autocast(settings: SegmentSettings, device: torch.device) -> AbstractContextManager[object]:
-    if device.type != "cuda" or settings.precision == "32":
-        return nullcontext()
-    half = settings.precision == "16-mixed" or not torch.cuda.is_bf16_supported()
-    if settings.precision == "auto" and half:
-        return nullcontext()
-    return torch.autocast("cuda", torch.float16 if half else torch.bfloat16)
+    for stem in stems.values():
+        for ending in ENDINGS:
+            target = stem.with_name(stem.name + ending)
+            if target.resolve() in sources:
+                raise UsageError(f"{target}: is one of the scans; name another output")
+    return stems
