@@ -58,7 +58,7 @@ def settings_of(row: Row, seed: int, told: argparse.Namespace) -> dict[str, Any]
         "batch": 16,
         "epochs": 6,
         "epoch_steps": told.steps // 6,
-        "learning_rate": 3e-4 if start == "imagenet" else 1e-3,
+        "learning_rate": 1e-3,
         "precision": "bf16-mixed" if told.precision == "bf16" else "32",
         "accelerator": told.accelerator,
         "draws": 100,
@@ -119,7 +119,7 @@ def write_table(told: argparse.Namespace, base: list[str]) -> None:
 
 def main() -> None:
     """Runs what is missing and writes the table."""
-    told, words = classified.told_by(__doc__, "adrenalmnist3d_64.npz or adrenalmnist3d.npz", 300)
+    told, words = classified.told_by(__doc__, "adrenalmnist3d_64.npz or adrenalmnist3d.npz", 600)
     base = baselines(told.data)
     chosen = [row for row in EVERY if all(word in row for word in words)]
     for seed, row in itertools.product(map(int, told.seeds.split(",")), chosen):
