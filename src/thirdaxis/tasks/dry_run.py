@@ -4,10 +4,13 @@ from collections.abc import Callable
 
 import yaml
 
-from thirdaxis.tasks import dry_segment
+from thirdaxis.tasks import dry_classify, dry_segment
 from thirdaxis.tasks.settings import RunSettings
 
-DRY_RUNS: dict[str, Callable[..., None]] = {"segment": dry_segment.dry_run}
+DRY_RUNS: dict[str, Callable[..., None]] = {
+    "segment": dry_segment.dry_run,
+    "classify": dry_classify.dry_run,
+}
 
 
 def dry_run(settings: RunSettings, say: Callable[[str], None], *, step: bool = True) -> None:
