@@ -92,7 +92,7 @@ def _one_step(settings: ClassifySettings, plan: ClassifyPlan) -> tuple[float, to
     module = ClassifyModule(net, settings, plan, steps=1, training=2 * SAMPLES)
     (optimiser,), _ = module.configure_optimizers()
     batch = next(iter(ClassifyData((crops, truth), None, settings).train_dataloader()))
-    loss = module.training_step(batch, 0)
+    loss = module.loss(module(batch["image"], batch["thickness"]), batch["truth"])
     loss.backward()
     optimiser.step()
     answers = Classifier(net.eval(), settings, plan, torch.device("cpu"))(crops)
