@@ -201,7 +201,6 @@ def test_a_patient_on_both_sides_of_an_official_split_is_refused(told, table, tm
         ({"drop": [3, 4, 5], "class_names": None}, InputError, "all samples are of the class"),
         ({"augment": "lidc"}, UsageError, "whose sides differ"),
         ({"network": "unet"}, UsageError, "unet segments"),
-        ({"network": "timm:vit_tiny_patch16_224"}, UsageError, "does not go through"),
         ({"data": "none.csv"}, InputError, "no such table"),
     ],
 )

@@ -17,6 +17,7 @@ from thirdaxis.cli.pack import pack
 from thirdaxis.cli.predict import predict
 from thirdaxis.cli.prepare import prepare
 from thirdaxis.cli.quickstart import quickstart
+from thirdaxis.cli.report import report
 from thirdaxis.cli.run import run as run_recipe
 from thirdaxis.cli.train import train
 
@@ -38,6 +39,7 @@ app.command("config")(config)
 app.command("train")(train)
 app.command("evaluate")(evaluate)
 app.command("predict")(predict)
+app.command("report")(report)
 app.command("run")(run_recipe)
 
 

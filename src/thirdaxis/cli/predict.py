@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from thirdaxis.cli.classified import predict_classes
 from thirdaxis.cli.display import say, two_bars
 from thirdaxis.cli.faults import show
 from thirdaxis.errors import UsageError
@@ -69,11 +70,17 @@ def predict(
 ) -> None:
     """Segment scans with a trained network; writes label maps on the scans' own grids.
 
-    Of a folder, scans that are done are skipped, and bad ones are told at the end.
+    Of a folder, scans that are done are skipped, and bad ones are told at the end. A network
+    trained to classify writes a table of probabilities (.csv) instead.
     """
     from thirdaxis.tasks import segment
+    from thirdaxis.tasks.model import load_model
 
     source, scans = _source_and_scans(run, inputs, model)
+    trained = load_model(source, trust=trust)
+    if trained.settings.task == "classify":
+        predict_classes(trained, scans, out, accelerator)
+        return
     how = segment.Inference(
         overlap=overlap,
         flips=tuple(flip.replace(" ", "").split(",")) if flip else (),
@@ -83,13 +90,12 @@ def predict(
     outputs = segment.Outputs(label_format, picture, probabilities, overwrite)
     with two_bars("scans", "windows") as (watch, told):
         done = segment.predict(
-            source,
+            trained,
             scans,
             out,
             how,
             outputs,
             accelerator=accelerator,
-            trust=trust,
             watch=watch,
             told=told,
             say=say,

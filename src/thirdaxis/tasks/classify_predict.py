@@ -20,7 +20,7 @@ from thirdaxis.tasks.classify_settings import ClassifySettings
 from thirdaxis.tasks.classify_table import Answers
 from thirdaxis.tasks.engine import Watch, no_watch
 from thirdaxis.tasks.hardware import pick_accelerator, pick_precision
-from thirdaxis.tasks.model import load_model
+from thirdaxis.tasks.model import Model, load_model
 from thirdaxis.tasks.module import RunModule
 from thirdaxis.tasks.scans import find_scans
 
@@ -67,7 +67,7 @@ class Classifier:
 
 
 def load_classifier(
-    path: str | Path, accelerator: str | None = None, *, trust: bool = False
+    path: str | Path | Model, accelerator: str | None = None, *, trust: bool = False
 ) -> Classifier:
     """Loads a network trained to classify.
 
@@ -87,7 +87,7 @@ def load_classifier(
 
 
 def predict(
-    model: str | Path,
+    model: str | Path | Model,
     inputs: Path,
     out: Path,
     *,

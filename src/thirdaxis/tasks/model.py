@@ -72,7 +72,7 @@ class Model:
         }
 
 
-def load_model(path: str | Path, *, task: str | None = None, trust: bool = False) -> Model:
+def load_model(path: str | Path | Model, *, task: str | None = None, trust: bool = False) -> Model:
     """Reads a trained model; needs neither its run, nor its data set, nor its 2D weights.
 
     Nothing in it is executed. A network of the form `package.module:factory` is a program of the
@@ -80,7 +80,8 @@ def load_model(path: str | Path, *, task: str | None = None, trust: bool = False
 
     Args:
         path: a model folder or its zip, a MONAI bundle made of it, an ONNX file made of it,
-            a run folder (its best epoch), or `hf://user/name` (`hf://user/name@revision`).
+            a run folder (its best epoch), or `hf://user/name` (`hf://user/name@revision`); a
+            model that was read before is only checked for its task.
         task: what it has to be trained for, such as `segment`; none takes any.
         trust: whether a `package.module:factory` that the model names may be called.
 
@@ -91,24 +92,27 @@ def load_model(path: str | Path, *, task: str | None = None, trust: bool = False
         InputError: a missing, damaged or foreign file, a later format, another task, or a program
             that is not trusted.
     """
-    name = hub_name(path)
-    place = Path(path) if name is None else fetched(name)
-    if (place / SETTINGS).is_file():
-        model = _of_run(place)
-    elif place.suffix == ".onnx":
-        model = _of_onnx(place)
-    else:
-        config, tensors = read_model_files(place)
-        settings, plan = _understood(config, place)
-        with programs(allowed=trust):
-            net = _built(settings, plan, place)
-        fill_exactly(net, tensors, f"{place}: its weights are not of its {settings.network}")
-        model = Model(net.eval(), settings, plan, _table(config, "provenance", place))
+    model = path if isinstance(path, Model) else _read(path, trust)
     if task is not None and model.settings.task != task:
         raise InputError(
             f"{path}: was trained to {model.settings.task}, expected a model trained to {task}"
         )
     return model
+
+
+def _read(path: str | Path, trust: bool) -> Model:
+    name = hub_name(path)
+    place = Path(path) if name is None else fetched(name)
+    if (place / SETTINGS).is_file():
+        return _of_run(place)
+    if place.suffix == ".onnx":
+        return _of_onnx(place)
+    config, tensors = read_model_files(place)
+    settings, plan = _understood(config, place)
+    with programs(allowed=trust):
+        net = _built(settings, plan, place)
+    fill_exactly(net, tensors, f"{place}: its weights are not of its {settings.network}")
+    return Model(net.eval(), settings, plan, _table(config, "provenance", place))
 
 
 def save_model(model: Model, path: Path) -> None:

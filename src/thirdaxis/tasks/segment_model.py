@@ -2,14 +2,14 @@
 
 from pathlib import Path
 
-from thirdaxis.tasks.model import load_model
+from thirdaxis.tasks.model import Model, load_model
 from thirdaxis.tasks.plan import Plan
 from thirdaxis.tasks.segment_settings import SegmentSettings
 from thirdaxis.tasks.segmenter import Segmenter, pick_device
 
 
 def load_segmenter(
-    path: str | Path, accelerator: str | None = None, *, trust: bool = False
+    path: str | Path | Model, accelerator: str | None = None, *, trust: bool = False
 ) -> Segmenter:
     """Loads a network trained to segment.
 

@@ -10,6 +10,7 @@ from thirdaxis.data.dicom_seg import write_seg
 from thirdaxis.data.folder import Case, read_case
 from thirdaxis.data.volume import file_ending, read_labels, write_labels
 from thirdaxis.errors import InputError, UsageError, did_you_mean
+from thirdaxis.tasks.model import Model
 from thirdaxis.tasks.pictures import draw_overlay
 from thirdaxis.tasks.probabilities import probabilities_to
 from thirdaxis.tasks.scans import find_scans
@@ -73,7 +74,7 @@ class Predictions:
 
 
 def predict(
-    model: str | Path,
+    model: str | Path | Model,
     inputs: Path,
     out: Path,
     how: Inference | None = None,
