@@ -50,17 +50,20 @@ def arrays(paths):
 
 
 @pytest.mark.parametrize(
-    ("settings", "spacing"),
+    ("settings", "plan"),
     [
-        ({}, None),
-        ({"intensity": "percentiles", "largest_component": True}, None),
-        (WINDOWS, (2.0, 1.1, 1.3)),
+        ({}, {}),
+        ({"intensity": "percentiles", "largest_component": True}, {"spacing": (None, 1.1, 1.3)}),
+        (
+            {**WINDOWS, "overlap": (0.0, 0.5, 0.25)},
+            {"spacing": (2.0, 1.1, 1.3), "window": (16, 24, 12)},
+        ),
     ],
 )
-def test_monai_predicts_what_thirdaxis_predicts(phantom_run, scans, tmp_path, settings, spacing):
+def test_monai_predicts_what_thirdaxis_predicts(phantom_run, scans, tmp_path, settings, plan):
     model = load_model(phantom_run)
     told = model.settings.model_copy(update=settings)
-    model = replace(model, settings=told, plan=replace(model.plan, spacing=spacing))
+    model = replace(model, settings=told, plan=replace(model.plan, **plan))
     save_model(model, tmp_path / "model")
     write_model_files(tmp_path / "bundle", bundle_files(model))
     own = predict(tmp_path / "model", scans, tmp_path / "own").written

@@ -76,7 +76,7 @@ def _metadata(model: Model, plan: Plan) -> dict[str, Any]:
     window: dict[str, Any] = {
         "type": "image",
         "modality": ", ".join(plan.channels),
-        "spatial_shape": list(plan.patch),
+        "spatial_shape": list(plan.window or plan.patch),
         "dtype": "float32",
         "value_range": [],
         "is_patch_data": True,
@@ -141,7 +141,7 @@ def _inference(settings: SegmentSettings, plan: Plan) -> dict[str, Any]:
         "dataloader": _of("DataLoader", dataset="@dataset", batch_size=1, num_workers=0),
         "inferer": _of(
             "SlidingWindowInferer",
-            roi_size=list(plan.patch),
+            roi_size=list(plan.window or plan.patch),
             sw_batch_size=4,
             overlap=settings.overlap,
             mode="gaussian",
