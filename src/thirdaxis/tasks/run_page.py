@@ -15,7 +15,7 @@ from thirdaxis.tasks.page import (
     drawn,
     write_page,
 )
-from thirdaxis.tasks.pictures import curves_figure
+from thirdaxis.tasks.pictures import curves_figure, score_word
 from thirdaxis.tasks.run_folder import (
     CONVERSION,
     METRICS,
@@ -84,7 +84,7 @@ def training_parts(
         ("training time", _duration(sum(row["seconds"] for row in history)), ""),
     ]
     if best is not None:
-        name = f"best validation {score.removeprefix('val_')}"
+        name = f"best validation {score_word(score)}"
         facts.insert(1, (name, f"{best[score]:.4f}", f"epoch {best['epoch'] + 1:.0f}"))
     curves = Picture(drawn(curves_figure(history)), "Loss, validation score and learning rate")
     return [Facts(facts), curves]
