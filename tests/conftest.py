@@ -195,3 +195,153 @@ def double_precision() -> Iterator[None]:
     torch.set_default_dtype(torch.float64)
     yield
     torch.set_default_dtype(torch.float32)
+
+
+def _lidc_xml(series: str, sessions: list[str]) -> str:
+    """An XML file in LIDC-IDRI's own form around the readers' sessions."""
+    read = "".join(
+        "<readingSession><annotationVersion>3.12</annotationVersion>"
+        f"<servicingRadiologistID>anonymous</servicingRadiologistID>{marks}</readingSession>"
+        for marks in sessions
+    )
+    return (
+        '<?xml version="1.0" encoding="UTF-8"?>'
+        '<LidcReadMessage uid="1.3.6.1.4.1.14519.5.2.1.6279.6001.1307390687803.0" '
+        'xmlns="http://www.nih.gov" xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance" '
+        'xsi:schemaLocation="http://www.nih.gov http://troll.rad.med.umich.edu/lidc/Lidc.xsd">'
+        "<ResponseHeader><Version>1.8.1</Version><MessageId>-421198203</MessageId>"
+        "<TaskDescription>Second unblinded read</TaskDescription>"
+        f"<SeriesInstanceUid>{series}</SeriesInstanceUid>"
+        f"<StudyInstanceUID>{series}.9</StudyInstanceUID></ResponseHeader>{read}</LidcReadMessage>"
+    )
+
+
+def _lidc_roi(uid: str, z: float, picture: np.ndarray, inclusion: str) -> str:
+    """The outline through the first pixels outside a picture's one convex blob, in order."""
+    from scipy.ndimage import binary_dilation, center_of_mass
+
+    outside = np.argwhere(binary_dilation(picture) & ~picture)
+    away = outside - center_of_mass(picture)
+    points = outside[np.argsort(np.arctan2(away[:, 0], away[:, 1]))]
+    edges = "".join(
+        f"<edgeMap><xCoord>{x}</xCoord><yCoord>{y}</yCoord></edgeMap>" for y, x in points
+    )
+    return (
+        f"<roi><imageZposition>{z}</imageZposition><imageSOP_UID>{uid}</imageSOP_UID>"
+        f"<inclusion>{inclusion}</inclusion>{edges}</roi>"
+    )
+
+
+class LidcPatient:
+    """A synthetic patient of LIDC-IDRI: what `make_lidc` wrote, and what is true of it."""
+
+    spacing = (2.0, 0.8, 0.7)  # mm along (d, h, w)
+    shape = (30, 72, 64)
+    balls = (((20.0, 20.0, 15.0), 7.0), ((42.0, 40.0, 30.0), 5.0))  # (d, h, w) mm, radius mm
+    hole = ((42.0, 40.0, 30.0), 2.5)
+
+    def __init__(self, folder: Path, series: str, patient: str) -> None:
+        self.folder, self.series, self.patient = folder, series, patient
+        self.origin = np.array([-30.0, 14.0, -90.0])  # LPS mm
+
+    def inside(self, ball: tuple[tuple[float, ...], float], change: float = 0.0) -> np.ndarray:
+        """Voxels of the scan within a ball, its radius changed by some mm."""
+        centre, radius = ball
+        grid = np.moveaxis(np.indices(self.shape), 0, -1) * self.spacing
+        return ((grid - centre) ** 2).sum(-1) < (radius + change) ** 2
+
+    def reading(self, reader: int, number: int) -> np.ndarray:
+        """Voxels that a reader calls nodule: each draws a little larger than the one before."""
+        drawn = self.inside(self.balls[number], (-0.6, -0.2, 0.2, 0.6)[reader])
+        return drawn & ~self.inside(self.hole) if number == 1 and reader < 2 else drawn
+
+    def uid(self, d: int) -> str:
+        """SOP Instance UID of a slice."""
+        return f"{self.series}.{d + 1}"
+
+    def write(self, ratings: list[list[int | None]]) -> None:
+        """Writes the series and its XML; `ratings[number][reader]` is a malignancy or no mark."""
+        self.folder.mkdir(parents=True)
+        image = np.full(self.shape, -850, np.int16)
+        for ball in self.balls:
+            image[self.inside(ball)] = 60
+        for d, pixels in enumerate(image):
+            self._write_slice(d, pixels)
+        sessions = [
+            "".join(self._nodule(r, n, row[r]) for n, row in enumerate(ratings))
+            for r in range(len(ratings[0]))
+        ]
+        point = "<edgeMap><xCoord>9</xCoord><yCoord>9</yCoord></edgeMap>"
+        sessions[0] += (
+            "<unblindedReadNodule><noduleID>small</noduleID><roi>"
+            f"<imageZposition>{self.height(25)}</imageZposition><imageSOP_UID>{self.uid(25)}"
+            f"</imageSOP_UID><inclusion>TRUE</inclusion>{point}</roi></unblindedReadNodule>"
+        )
+        sessions[1] += (
+            f"<nonNodule><nonNoduleID>1</nonNoduleID><imageZposition>{self.height(3)}"
+            f"</imageZposition><imageSOP_UID>{self.uid(3)}</imageSOP_UID>"
+            "<locus><xCoord>5</xCoord><yCoord>6</yCoord></locus></nonNodule>"
+        )
+        (self.folder / "069.xml").write_text(_lidc_xml(self.series, sessions), encoding="utf-8")
+
+    def height(self, d: int) -> float:
+        """z of a slice, LPS mm."""
+        return float(self.origin[2] + d * self.spacing[0])
+
+    def _nodule(self, reader: int, number: int, malignancy: int | None) -> str:
+        if malignancy is None:
+            return ""
+        drawn = self.inside(self.balls[number], (-0.6, -0.2, 0.2, 0.6)[reader])
+        parts = [(drawn, "TRUE")]
+        if number == 1 and reader < 2:
+            parts.append((self.inside(self.hole), "FALSE"))
+        rois = "".join(
+            _lidc_roi(self.uid(d), self.height(d), picture, inclusion)
+            for part, inclusion in parts
+            for d, picture in enumerate(part)
+            if picture.any()
+        )
+        rated = "".join(
+            f"<{key}>{value}</{key}>"
+            for key, value in (
+                *(("subtlety", 5), ("internalStructure", 1), ("calcification", 6)),
+                *(("sphericity", 5), ("margin", 5), ("lobulation", 1)),
+                *(("spiculation", 1 + number), ("texture", 5), ("malignancy", malignancy)),
+            )
+        )
+        return (
+            f"<unblindedReadNodule><noduleID>Nodule {number}{reader}</noduleID>"
+            f"<characteristics>{rated}</characteristics>{rois}</unblindedReadNodule>"
+        )
+
+    def _write_slice(self, d: int, pixels: np.ndarray) -> None:
+        import SimpleITK as sitk
+
+        image = sitk.GetImageFromArray(pixels[None])  # HU: the writer stores them shifted
+        image.SetSpacing(self.spacing[::-1])
+        x, y, _ = self.origin
+        tags = {
+            **{"0008|0060": "CT", "0010|0020": self.patient, "0018|0050": "2.0"},
+            **{"0020|000e": self.series, "0020|000d": f"{self.series}.9"},
+            **{"0008|0018": self.uid(d), "0020|0013": str(50 - d)},
+            **{"0020|0032": f"{x}\\{y}\\{self.height(d)}", "0020|0037": "1\\0\\0\\0\\1\\0"},
+            **{"0028|1052": "-1024", "0028|1053": "1"},
+        }
+        for key, value in tags.items():
+            image.SetMetaData(key, value)
+        writer = sitk.ImageFileWriter()
+        writer.KeepOriginalImageUIDOn()
+        writer.SetFileName(str(self.folder / f"1-{50 - d:03d}.dcm"))
+        writer.Execute(image)
+
+
+@pytest.fixture(scope="session")
+def make_lidc() -> Callable[[Path, str, str, list[list[int | None]]], LidcPatient]:
+    """Writes a CT series of balls with four readers' XML file, as LIDC-IDRI lies on disk."""
+
+    def make(root: Path, series: str, patient: str, ratings: list[list[int | None]]) -> LidcPatient:
+        made = LidcPatient(root / patient / "study" / series, series, patient)
+        made.write(ratings)
+        return made
+
+    return make

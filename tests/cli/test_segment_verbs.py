@@ -27,7 +27,7 @@ def test_help_loads_nothing_heavier_than_the_front_door():
         "heavy = {'torchvision', 'monai', 'lightning', 'matplotlib', 'nibabel'} & set(sys.modules);"
         "sys.exit(f'loaded {heavy}' if heavy else code)"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, encoding="utf-8")
     assert done.returncode == 0, done.stderr
     for verb in ("train", "evaluate", "predict", "convert", "check", "quickstart"):
         assert verb in done.stdout
@@ -176,7 +176,7 @@ BAD = {
     "corrupt image": (corrupt_image, [], 1, "phantom_002.nii.gz"),
     "image of two axes": (flatten_image, [], 1, "phantom_002.nii.gz"),
     "other grid": (move_label, [], 1, "not on the grid of phantom_002.nii.gz"),
-    "unknown label": (add_label, [], 1, "label values 9 are not in dataset.json"),
+    "unknown label": (add_label, [], 1, "label values 9 are not those of the data set"),
     "empty folder": (empty_folder, [], 1, "is empty; expected a folder with dataset.json"),
     "unknown fusion": (spoil_nothing, ["--fusion", "asc"], 2, "did you mean 'acs'?"),
     "unknown network": (spoil_nothing, ["--network", "unett"], 2, "unknown network 'unett'"),

@@ -198,7 +198,7 @@ def test_labels_not_in_the_list_are_named(msd):
     folder = read_folder(msd)
     path = msd / "labelsTr" / "case_0.nii.gz"
     save(path, np.arange(120).reshape(4, 5, 6).clip(0, 4).astype(np.uint8))
-    with pytest.raises(InputError, match=r"values 3, 4 are not in .*1 \(left\)") as caught:
+    with pytest.raises(InputError, match=r"values 3, 4 are not those of .*1 \(left\)") as caught:
         read_case(folder.cases[0], folder.labels)
     assert str(path) in str(caught.value)
 

@@ -9,12 +9,12 @@ import torch
 import yaml
 
 from thirdaxis.data.folder import Case, Folder
-from thirdaxis.data.volume import read_volume
+from thirdaxis.data.volume import read_labels, read_volume, write_labels
 from thirdaxis.errors import InputError, UsageError
 from thirdaxis.tasks.keep import read_checkpoint
 from thirdaxis.tasks.prepare import Prepared
 from thirdaxis.tasks.run_folder import read_run, split_cases
-from thirdaxis.tasks.segment import load_segmenter, make_settings, resume, train
+from thirdaxis.tasks.segment import evaluate, load_segmenter, make_settings, resume, train
 from thirdaxis.tasks.segment_data import SegmentData
 
 
@@ -178,3 +178,22 @@ def test_training_hears_each_scans_own_thickness(phantom_run):
     batch = next(iter(data.train_dataloader()))
     assert sorted(batch["thickness"].tolist()) == [1.5, 4.0]
     assert [whole["thickness"] for whole in data.val_dataloader()] == [1.5, 4.0]
+
+
+def test_merged_labels_are_learnt_and_scored(make_phantoms, phantom_settings, tmp_path):
+    """Both classes of the phantoms as one: predictions and truth hold the same class 1."""
+    data = make_phantoms(tmp_path / "data", 6)
+    told = {"data": str(data), **phantom_settings, "epochs": 1, "labels": {"thing": [1, 2]}}
+    metrics = train(make_settings(told, "test"), tmp_path / "run")
+    assert set(metrics["scores"]) == {"thing", "mean"}
+    plan = json.loads((tmp_path / "run" / "plan.json").read_text())
+    assert plan["labels"] == {"0": "background", "1": "thing"}
+    truth = evaluate(data / "labelsTr", data, tmp_path / "all")
+    assert set(truth.labels) == {1, 2}
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    held_out = json.loads((tmp_path / "run" / "split.json").read_text())["validation"]
+    for name in held_out:
+        volume = read_labels(data / "labelsTr" / f"{name}.nii.gz")
+        write_labels(mine / f"{name}.nii.gz", (volume.array[0] > 0).long(), volume.affine)
+    assert evaluate(mine, tmp_path / "run").global_dice == {1: 1.0}

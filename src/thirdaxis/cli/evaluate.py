@@ -8,11 +8,14 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from thirdaxis.cli.classified import evaluate_classes
 from thirdaxis.cli.display import watched
 
 
 def evaluate(
-    predictions: Annotated[Path, typer.Argument(help="Folder of predicted label maps.")],
+    predictions: Annotated[
+        Path, typer.Argument(help="Folder of predicted label maps, or a .csv of classes.")
+    ],
     truth: Annotated[
         Path,
         typer.Argument(help="Folder of true label maps, a data set folder, or a run folder."),
@@ -37,7 +40,13 @@ def evaluate(
     ] = None,
     pictures: Annotated[int, typer.Option(min=0, help="Worst cases that are drawn.")] = 8,
 ) -> None:
-    """Score predicted label maps, from any tool: a table, JSON and a page with pictures."""
+    """Score predicted label maps, from any tool: a table, JSON and a page with pictures.
+
+    A table of predicted classes (.csv) is scored with AUC, accuracy and their like, with intervals.
+    """
+    if predictions.suffix == ".csv":
+        evaluate_classes(predictions, truth, out)
+        return
     from thirdaxis.tasks import segment
     from thirdaxis.tasks.scans import find_scans
     from thirdaxis.tasks.scores_page import write_scores_page

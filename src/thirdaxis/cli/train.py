@@ -15,7 +15,7 @@ from thirdaxis.fusion.table import NAMES
 def train(
     data: Annotated[
         Path | None,
-        typer.Argument(help="Data folder, such as one with dataset.json, or a settings file."),
+        typer.Argument(help="Data folder, such as one with dataset.json; or a recipe (.yaml)."),
     ] = None,
     out: Annotated[Path, typer.Option("--out", "-o", help="Run folder to make.")] = Path("run"),
     settings: Annotated[
@@ -66,15 +66,23 @@ def train(
         list[str] | None,
         typer.Option("--set", help="Any other setting as NAME=VALUE; repeatable."),
     ] = None,
+    row: Annotated[str | None, typer.Option(help="Row of the recipe, such as 'ACS p.'.")] = None,
+    dry: Annotated[
+        bool,
+        typer.Option("--dry-run", help="Tell settings and costs, take a step on stand-in data."),
+    ] = False,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out.")] = False,
 ) -> None:
     """Fine-tune a converted network on a folder of scans; leaves a run folder.
 
-    Example: `thirdaxis train Task04_Hippocampus -o run --network torchvision:mobilenet_v2
-    --weights library --fusion acs`
+    Examples: `thirdaxis train Task04_Hippocampus -o run --network torchvision:mobilenet_v2
+    --weights library --fusion acs`; `thirdaxis train recipes/lidc-segment.yaml --row "ACS p."
+    --set data=LIDC -o run`
     """
     from thirdaxis.tasks import runs
+    from thirdaxis.tasks.dry_run import dry_run
     from thirdaxis.tasks.engine import Display
+    from thirdaxis.tasks.rows import check_data, published, with_row
     from thirdaxis.tasks.settings_files import (
         SUFFIXES,
         make_settings,
@@ -87,7 +95,8 @@ def train(
         if settings is not None:
             raise UsageError(f"two settings files: {data} and {settings}; name one")
         data, settings = None, data
-    told: dict[str, Any] = read_settings_file(settings) if settings else {}
+    origin = str(settings or "settings")
+    told: dict[str, Any] = with_row(read_settings_file(settings) if settings else {}, row, origin)
     told = merged(told, read_assignments(assignments or ()))
     window_words = None if window is None else {"intensity": "window", "window": window}
     flags = {
@@ -110,16 +119,24 @@ def train(
         "precision": precision,
     }
     told |= {name: value for name, value in flags.items() if value is not None}
+    if dry:
+        dry_run(make_settings({"data": "data", **told}, origin), say)
+        return
     display = Display(say=say, watch=watched, bar=sys.stdout.isatty())
     if resume:
         _refuse_changes(out, told)
     elif "data" not in told:
+        check_data(told, None, origin)
         raise UsageError("no data folder; name it, as in: thirdaxis train DATA --out run")
     try:
         if resume:
             runs.resume(out, display)
         else:
-            runs.train(make_settings(told, str(settings or "settings")), out, display)
+            chosen = make_settings(told, origin)
+            check_data(told, chosen, origin)
+            runs.train(chosen, out, display)
+            if line := published(chosen):
+                say(line)
     except KeyboardInterrupt:
         hint = f"; go on with: thirdaxis train --resume --out {out}" if out.exists() else ""
         show(f"interrupted{hint}")

@@ -34,6 +34,8 @@ def adapt_stem(net: nn.Module, channels: int, rule: str) -> list[str]:
 
     The picture's channels are those of the first convolution; every ungrouped convolution of as
     many input channels counts as one that reads it when they are three (RGB), else the first alone.
+    A network whose answer or inner maps have three channels too says which do: their names in its
+    attribute ``reads_picture``.
 
     Args:
         net: the 2D network.
@@ -64,6 +66,8 @@ def adapt_stem(net: nn.Module, channels: int, rule: str) -> list[str]:
         raise UsageError(f"stem='depth' makes a network of 1 channel, got in_channels={channels}")
     stems = [(n, m) for n, m in convs if m.in_channels == given and m.groups == 1]
     stems = stems if given == 3 else stems[:1]
+    told = getattr(net, "reads_picture", None)
+    stems = [(n, m) for n, m in stems if n in told] if told else stems
     for name, conv in stems:
         if "weight" not in conv._parameters:
             raise UsageError(

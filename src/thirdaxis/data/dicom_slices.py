@@ -11,6 +11,7 @@ from thirdaxis.errors import InputError
 SOP_CLASS, SOP_UID, DESCRIPTION = "0008|0016", "0008|0018", "0008|103e"
 POSITION, ORIENTATION, PIXEL_SPACING = "0020|0032", "0020|0037", "0028|0030"
 ROWS, COLUMNS = "0028|0010", "0028|0011"
+MODALITY, PATIENT, THICKNESS, SERIES_UID = "0008|0060", "0010|0020", "0018|0050", "0020|000e"
 
 
 def header(name: str) -> dict[str, str]:
@@ -63,7 +64,9 @@ def slice_step(folder: Path, names: list[str]) -> np.ndarray:
         raise InputError(f"{folder}: the slices of the series do not lie in parallel planes")
     grids = {(one[ROWS], one[COLUMNS], *_numbers(one[PIXEL_SPACING])) for one in tags}
     if len(grids) > 1:
-        listed = " and ".join(f"{r} x {c} pixels of {a:g} x {b:g} mm" for r, c, a, b in grids)
+        listed = " and ".join(
+            f"{r} x {c} pixels of {a:g} x {b:g} mm" for r, c, a, b in sorted(grids)
+        )
         raise InputError(f"{folder}: slices of different grids, {listed}; is it one series?")
     places = np.array([_numbers(tag[POSITION]) for tag in tags])
     _check_gaps(folder, names, places, np.cross(axes[0, :3], axes[0, 3:]))

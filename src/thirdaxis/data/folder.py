@@ -1,30 +1,36 @@
-"""Training folders: Medical Segmentation Decathlon and nnU-Net v2 raw layouts."""
+"""Training folders: Medical Segmentation Decathlon, nnU-Net v2 raw, and plain pairs of files."""
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 from pydantic import ValidationError
 
+from thirdaxis.data.classes import BACKGROUND, Classes, as_classes, regroup
 from thirdaxis.data.layout import Decathlon, NnUNet
+from thirdaxis.data.pairs import find_pairs, labels_beside
 from thirdaxis.data.volume import Volume, file_ending, read_labels, read_volume, same_grid
 from thirdaxis.errors import InputError
 
 
 @dataclass(frozen=True)
 class Case:
-    """One scan: its name, one file a channel (or one file of several channels), its label map."""
+    """One scan: its name, one file a channel (or one file of several channels), its label map.
+
+    `of_value` says which classes the label map's values are, see `thirdaxis.data.classes.Classes`.
+    """
 
     name: str
     images: tuple[Path, ...]
     label: Path | None
+    of_value: tuple[tuple[int, int], ...] | None = None
 
 
 @dataclass(frozen=True)
 class Folder:
-    """A training folder: label values (0 = background), names of the channels, labelled cases."""
+    """A training folder: classes (0 = background), names of the channels, labelled cases."""
 
     root: Path
     labels: dict[int, str]
@@ -32,28 +38,43 @@ class Folder:
     cases: tuple[Case, ...]
 
 
-def read_folder(root: str | Path) -> Folder:
+def read_folder(root: str | Path, labels: Mapping[str, Sequence[int]] | None = None) -> Folder:
     """Reads `dataset.json` and finds the files of every training case, without opening them.
 
-    Two layouts are known: the Medical Segmentation Decathlon's (`training` lists image and label
-    files, Antonelli et al., The Medical Segmentation Decathlon, 2022) and nnU-Net v2's
+    Three layouts are known: the Medical Segmentation Decathlon's (`training` lists image and label
+    files, Antonelli et al., The Medical Segmentation Decathlon, 2022), nnU-Net v2's
     (`imagesTr/CASE_0000.nii.gz` for each channel and `labelsTr/CASE.nii.gz`, Isensee et al.,
-    nnU-Net, 2021). macOS companion files (`._x`) are passed over.
+    nnU-Net, 2021), and, without `dataset.json`, `images/` beside `masks/` or `labels/` with files
+    of equal names, one channel. macOS companion files (`._x`) are passed over.
 
     Args:
-        root: the folder that holds `dataset.json`.
+        root: the folder.
+        labels: class name -> label values, see `thirdaxis.data.classes.regroup`; none takes the
+            data set's own, or for plain pairs 1 as `foreground`.
 
     Returns:
         The folder, its cases sorted by name.
 
     Raises:
         InputError: no or an invalid `dataset.json`, no cases, or files that are missing.
+        UsageError: `labels` that the data set does not have.
     """
     root = Path(root)
-    layout = _read_layout(root)
-    cases = _decathlon(root, layout) if isinstance(layout, Decathlon) else _nnunet(root, layout)
+    own: dict[int, str] | None = None
+    channels = {0: "image"}
+    if not (root / "dataset.json").is_file() and labels_beside(root):
+        cases = [Case(name, (image,), label) for name, image, label in find_pairs(root)]
+    else:
+        layout = _read_layout(root)
+        own, channels = layout.label_names(), layout.channel_table()
+        cases = _decathlon(root, layout) if isinstance(layout, Decathlon) else _nnunet(root, layout)
+    if labels is not None:
+        classes = regroup(labels, own, str(root))
+    else:
+        named = own or {0: BACKGROUND, 1: "foreground"}
+        classes = Classes(tuple(named[value] for value in sorted(named)))
     if not cases:
-        raise InputError(f"{root}: no training cases; fill imagesTr and labelsTr")
+        raise InputError(f"{root}: no training cases; fill the folders of images and of labels")
     names = [case.name for case in cases]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
@@ -64,7 +85,8 @@ def read_folder(root: str | Path) -> Folder:
         shown = ", ".join(missing[:3]) + (", ..." if len(missing) > 3 else "")
         raise InputError(f"{root}: {len(missing)} of {len(files)} files are missing: {shown}")
     cases.sort(key=lambda case: case.name)
-    return Folder(root, layout.label_names(), layout.channel_table(), tuple(cases))
+    grouped = tuple(replace(case, of_value=classes.of_value) for case in cases)
+    return Folder(root, classes.table(), channels, grouped)
 
 
 def read_case(case: Case, labels: Mapping[int, str]) -> tuple[Volume, Volume | None]:
@@ -72,11 +94,11 @@ def read_case(case: Case, labels: Mapping[int, str]) -> tuple[Volume, Volume | N
 
     Args:
         case: files of one scan.
-        labels: the label values that may occur.
+        labels: the classes that may occur.
 
     Returns:
         The image, (C, D, H, W) float32 with the channels of all files, and the label map,
-        (1, D, H, W) whole numbers, or None for a case without one.
+        (1, D, H, W) classes, or None for a case without one.
 
     Raises:
         InputError: files that cannot be read, channels or label on different grids, or label
@@ -90,11 +112,13 @@ def read_case(case: Case, labels: Mapping[int, str]) -> tuple[Volume, Volume | N
         return image, None
     label = read_labels(case.label)
     _check_grid(case.images[0], image, case.label, label)
+    label = Volume(as_classes(label.array, case.of_value), label.affine)
     unknown = sorted(set(label.array.unique().tolist()) - set(labels))
     if unknown:
         raise InputError(
-            f"{case.label}: label values {', '.join(map(str, unknown[:5]))} are not in "
-            f"dataset.json, which has {', '.join(f'{k} ({v})' for k, v in sorted(labels.items()))}"
+            f"{case.label}: label values {', '.join(map(str, unknown[:5]))} are not those of the "
+            f"data set, {', '.join(f'{k} ({v})' for k, v in sorted(labels.items()))}; "
+            "correct dataset.json, or name the classes by the setting labels"
         )
     return image, label
 
@@ -123,7 +147,7 @@ def _read_layout(root: Path) -> Decathlon | NnUNet:
         state = "has no dataset.json" if any(root.iterdir()) else "is empty"
         raise InputError(
             f"{root}: {state}; expected a folder with dataset.json, imagesTr and labelsTr "
-            "(Medical Segmentation Decathlon or nnU-Net v2)"
+            "(Medical Segmentation Decathlon or nnU-Net v2), or with images and masks"
         )
     try:
         content = json.loads(path.read_text(encoding="utf-8"))

@@ -25,7 +25,7 @@ EXACT_IN_FLOAT32 = 2**24
 def to_grid(
     volume: Volume,
     orientation: str = CANONICAL,
-    spacing: Sequence[float] | None = None,
+    spacing: Sequence[float | None] | None = None,
     mode: str | None = None,
 ) -> Volume:
     """Turns a volume to the nearest orientation, then resamples it to a spacing.
@@ -36,7 +36,8 @@ def to_grid(
     Args:
         volume: (C, D, H, W).
         orientation: where d, h and w run to, one letter each of L/R, P/A, I/S, such as "SPL".
-        spacing: millimetres along the new (d, h, w); None keeps the volume's own.
+        spacing: millimetres along the new (d, h, w); None keeps the volume's own, along all axes or
+            along one.
         mode: "bilinear" or "nearest"; None takes nearest for whole numbers, else bilinear.
 
     Returns:
@@ -49,8 +50,11 @@ def to_grid(
     turned = _turn(volume, orientation)
     if spacing is None:
         return turned
-    wanted = tuple(float(step) for step in spacing)
-    if len(wanted) != 3 or not all(math.isfinite(step) and step > 0 for step in wanted):
+    wanted = tuple(
+        float(own if step is None else step)
+        for step, own in zip(spacing, turned.spacing, strict=False)
+    )
+    if len(spacing) != 3 or not all(math.isfinite(step) and step > 0 for step in wanted):
         raise UsageError(f"spacing is three positive lengths in mm (d, h, w), not {spacing!r}")
     shape, affine = _respace(turned, wanted)
     return _sample(turned, affine, shape, mode)

@@ -1,7 +1,7 @@
 """2D networks by name, with their weights: the project's own, the zoos', the user's."""
 
 import importlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
@@ -10,18 +10,27 @@ from typing import Any, Literal
 import torchvision
 from torch import Tensor, nn
 
-from thirdaxis.errors import InputError, UsageError, did_you_mean
+from thirdaxis.errors import UsageError, did_you_mean
 from thirdaxis.nets.encoder_unet import EncoderUNet
 from thirdaxis.nets.encoders import ChainEncoder, TimmEncoder
 from thirdaxis.nets.lidc import LIDC
+from thirdaxis.nets.programs import check_allowed
+from thirdaxis.nets.published import NETWORKS
 from thirdaxis.nets.unet import UNet
-from thirdaxis.nets.weights import WeightsReport, read_tensors, transfer
+from thirdaxis.nets.weights import (
+    Weights,
+    WeightsReport,
+    fill,
+    read_tensors,
+    tensors_of,
+    transfer,
+)
 
 Task = Literal["segment", "classify"]
-Weights = Literal["library"] | Path | None
 
 FORMS = (
-    "'unet', 'torchvision:NAME', 'timm:NAME', 'lidc:NAME', 'smp:ARCHITECTURE/ENCODER' "
+    "'unet', 'torchvision:NAME', 'timm:NAME', 'smp:ARCHITECTURE/ENCODER', a network of the papers "
+    "('lidc:resnet18', 'fcn:resnet18', 'resunet:resnet18', 'gcn:resnet50', ...) "
     "or 'package.module:factory'"
 )
 # Their extra heads serve training from scratch on ImageNet only.
@@ -85,7 +94,8 @@ def build(
 
     Args:
         name: ``unet``, ``torchvision:NAME``, ``timm:NAME``, ``smp:ARCHITECTURE/ENCODER``,
-            ``lidc:NAME`` (`thirdaxis.nets.lidc`: classifiers with fine maps), or
+            ``lidc:NAME`` (`thirdaxis.nets.lidc`: classifiers with fine maps), a segmentation
+            network of the papers (`thirdaxis.nets.published`), or
             ``package.module:factory``, called as ``factory(in_channels=..., classes=...)``.
         classes: channels of the answer.
         in_channels: channels of the image; networks of the libraries stay RGB (`Built.rgb`).
@@ -107,6 +117,9 @@ def build(
         _segments_only(name, task)
         return _own(name, UNet(in_channels, classes), weights)
     library, _, rest = name.partition(":")
+    if library in {known.partition(":")[0] for known in NETWORKS}:
+        _segments_only(name, task)
+        return _published(name, classes, weights)
     match library:
         case _ if not rest:
             likely = "unet" if get_close_matches(name.lower(), ["unet"]) else f"torchvision:{name}"
@@ -149,45 +162,6 @@ def _check_known(name: str, known: Iterable[str], library: str) -> None:
         raise UsageError(f"unknown {library} network {name!r}{did_you_mean(name, near)}, ...")
 
 
-def _fetch(name: str, fetch: Callable[[], Mapping[str, Tensor]]) -> Mapping[str, Tensor]:
-    """A library's pretrained tensors; whatever goes wrong on the way becomes one line."""
-    try:
-        return fetch()
-    except Exception as e:  # the libraries raise what their downloaders raise
-        reason = (str(e).strip() or type(e).__name__).splitlines()[0]
-        raise InputError(
-            f"no library weights for {name} ({reason}); "
-            "check the network connection, or give the weights as a file"
-        ) from e
-
-
-def _tensors(
-    name: str, weights: Weights, fetch: Callable[[], Mapping[str, Tensor]]
-) -> tuple[Mapping[str, Tensor], str] | None:
-    """The tensors asked for and what to call their origin."""
-    if weights is None:
-        return None
-    if weights == "library":
-        return _fetch(name, fetch), f"{name} (library)"
-    return read_tensors(Path(weights)), str(weights)
-
-
-def _fill(
-    net: nn.Module, given: tuple[Mapping[str, Tensor], str] | None, part: str
-) -> WeightsReport | None:
-    """Fills a network, or only its `part` where the tensors are those of the part alone."""
-    if given is None:
-        return None
-    tensors, source = given
-    inner = getattr(net, part, None)
-    if isinstance(inner, nn.Module):
-        of_whole = len(net.state_dict().keys() & tensors.keys())
-        of_part = len(inner.state_dict().keys() & tensors.keys())
-        if of_part > of_whole:
-            return transfer(inner, tensors, f"{source}, for the {part} alone")
-    return transfer(net, tensors, source)
-
-
 def _as_encoder(
     encoder: ChainEncoder | TimmEncoder, classes: int, report: WeightsReport | None
 ) -> Built:
@@ -205,6 +179,7 @@ def _own(name: str, net: nn.Module, weights: Weights) -> Built:
 
 def _call_factory(module: str, factory: str, **arguments: int) -> nn.Module:
     name = f"{module}:{factory}"
+    check_allowed(name)
     try:
         make = getattr(importlib.import_module(module), factory)
     except (ImportError, AttributeError) as e:
@@ -224,16 +199,18 @@ def _torchvision(name: str, classes: int, weights: Weights, task: Task) -> Built
     segmenters = models.list_models(module=models.segmentation)
     _check_known(name, classifiers + (segmenters if task == "segment" else []), "torchvision")
     full = f"torchvision:{name}"
-    given = _tensors(full, weights, lambda: models.get_model(name, weights="DEFAULT").state_dict())
+    given = tensors_of(
+        full, weights, lambda: models.get_model(name, weights="DEFAULT").state_dict()
+    )
     if name in segmenters:
         net = models.get_model(name, weights=None, weights_backbone=None, num_classes=classes)
-        return Built(OnlyOut(net), _fill(net, given, "backbone"), rgb=True)
+        return Built(OnlyOut(net), fill(net, given, "backbone"), rgb=True)
     settings: dict[str, Any] = {"weights": None, **_WITHOUT_EXTRA_HEADS.get(name, {})}
     if task == "classify":
         net = models.get_model(name, num_classes=classes, **settings)
-        return Built(net, _fill(net, given, "features"), rgb=True)
+        return Built(net, fill(net, given, "features"), rgb=True)
     net = models.get_model(name, **settings)
-    report = _fill(net, given, "")
+    report = fill(net, given, "")
     return _as_encoder(ChainEncoder(net, full), classes, report)
 
 
@@ -242,12 +219,12 @@ def _timm(name: str, classes: int, weights: Weights, task: Task) -> Built:
 
     _check_known(name.partition(".")[0], timm.list_models(), "timm")
     full = f"timm:{name}"
-    given = _tensors(full, weights, lambda: timm.create_model(name, pretrained=True).state_dict())
+    given = tensors_of(full, weights, lambda: timm.create_model(name, pretrained=True).state_dict())
     if task == "classify":
         net = timm.create_model(name, num_classes=classes)
-        return Built(net, _fill(net, given, ""), rgb=True)
+        return Built(net, fill(net, given, ""), rgb=True)
     net = timm.create_model(name)
-    report = _fill(net, given, "")
+    report = fill(net, given, "")
     encoder = TimmEncoder if hasattr(net, "forward_intermediates") else ChainEncoder
     return _as_encoder(encoder(net, full), classes, report)
 
@@ -257,14 +234,27 @@ def _lidc(name: str, classes: int, weights: Weights, task: Task) -> Built:
     make, source = LIDC[name]
     full = f"lidc:{name}"
     models = torchvision.models
-    given = _tensors(
+    given = tensors_of(
         full, weights, lambda: models.get_model(source, weights="DEFAULT").state_dict()
     )
     net = make(classes)
-    report = _fill(net, given, "")
+    report = fill(net, given, "")
     if task == "classify":
         return Built(net, report, rgb=True)
     return _as_encoder(ChainEncoder(net, full), classes, report)
+
+
+def _published(name: str, classes: int, weights: Weights) -> Built:
+    if name not in NETWORKS:
+        raise UsageError(f"unknown network {name!r}{did_you_mean(name, NETWORKS)}")
+    told = NETWORKS[name]
+    models = torchvision.models
+    given = tensors_of(
+        name, weights, lambda: models.get_model(told.weights, weights="DEFAULT").state_dict()
+    )
+    net = told.make(classes)
+    renamed = None if given is None else (told.renamed(given[0]), given[1])
+    return Built(net, fill(net, renamed, "encoder"), rgb=True)
 
 
 def _smp(name: str, classes: int, weights: Weights) -> Built:
@@ -287,6 +277,6 @@ def _smp(name: str, classes: int, weights: Weights) -> Built:
         except (ValueError, KeyError) as e:
             raise UsageError(f"smp:{name} cannot be built: {e}") from e
 
-    given = _tensors(f"smp:{name}", weights, lambda: make("imagenet").encoder.state_dict())  # type: ignore[union-attr,operator]
+    given = tensors_of(f"smp:{name}", weights, lambda: make("imagenet").encoder.state_dict())  # type: ignore[union-attr,operator]
     net = make(None)
-    return Built(net, _fill(net, given, "encoder"), rgb=True)
+    return Built(net, fill(net, given, "encoder"), rgb=True)

@@ -9,7 +9,8 @@ from torch import Tensor, nn
 from thirdaxis.nets.encoders import Encoder
 
 
-def _conv_norm_relu(channels_in: int, channels_out: int, kernel: int) -> list[nn.Module]:
+def conv_norm_relu(channels_in: int, channels_out: int, kernel: int) -> list[nn.Module]:
+    """A convolution that keeps the picture's size, batch norm and ReLU."""
     return [
         nn.Conv2d(channels_in, channels_out, kernel, padding=kernel // 2, bias=False),
         nn.BatchNorm2d(channels_out),
@@ -47,19 +48,19 @@ class EncoderUNet(nn.Module):
         self.image_skip: nn.Sequential | None = None
         if image_skip and encoder.strides[0] > 1:
             self.image_skip = nn.Sequential(
-                *_conv_norm_relu(encoder.in_channels, image_skip, 3),
-                *_conv_norm_relu(image_skip, image_skip, 3),
+                *conv_norm_relu(encoder.in_channels, image_skip, 3),
+                *conv_norm_relu(image_skip, image_skip, 3),
             )
             skips.append(image_skip)
         width = min(widths[0], deepest)
-        self.bridge = nn.Sequential(*_conv_norm_relu(deepest, width, 1))
+        self.bridge = nn.Sequential(*conv_norm_relu(deepest, width, 1))
         self.joins = nn.ModuleList()
         for i, skip in enumerate(skips):
             narrower = min(widths[min(i, len(widths) - 1)], max(skip, 16))
             self.joins.append(
                 nn.Sequential(
-                    *_conv_norm_relu(width + skip, narrower, 3),
-                    *_conv_norm_relu(narrower, narrower, 3),
+                    *conv_norm_relu(width + skip, narrower, 3),
+                    *conv_norm_relu(narrower, narrower, 3),
                 )
             )
             width = narrower

@@ -1,9 +1,10 @@
 """Weights from a file into a network, and an account of every tensor."""
 
 import pickle
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 import torch
 from safetensors import SafetensorError
@@ -12,6 +13,7 @@ from torch import Tensor, nn
 
 from thirdaxis.errors import InputError
 
+Weights = Literal["library"] | Path | None
 PREFIXES = ("", "module.", "model.", "net.", "encoder.", "backbone.")
 NESTS = ("state_dict", "model_state_dict", "model", "net")
 
@@ -166,3 +168,60 @@ def load_weights(module: nn.Module, path: Path) -> WeightsReport:
         InputError: the file is missing, unreadable, or nothing in it fits.
     """
     return transfer(module, read_tensors(path), str(path))
+
+
+def _fetch(name: str, fetch: Callable[[], Mapping[str, Tensor]]) -> Mapping[str, Tensor]:
+    """A library's pretrained tensors; whatever goes wrong on the way becomes one line."""
+    try:
+        return fetch()
+    except Exception as e:  # the libraries raise what their downloaders raise
+        reason = (str(e).strip() or type(e).__name__).splitlines()[0]
+        raise InputError(
+            f"no library weights for {name} ({reason}); "
+            "check the network connection, or give the weights as a file"
+        ) from e
+
+
+def tensors_of(
+    name: str, weights: Weights, fetch: Callable[[], Mapping[str, Tensor]]
+) -> tuple[Mapping[str, Tensor], str] | None:
+    """The tensors asked for and what to call their origin.
+
+    Args:
+        name: of the network, for its library's weights.
+        weights: ``library``, a file, or none.
+        fetch: gets the library's tensors.
+
+    Raises:
+        InputError: they cannot be fetched or read.
+    """
+    if weights is None:
+        return None
+    if weights == "library":
+        return _fetch(name, fetch), f"{name} (library)"
+    return read_tensors(Path(weights)), str(weights)
+
+
+def fill(
+    net: nn.Module, given: tuple[Mapping[str, Tensor], str] | None, part: str
+) -> WeightsReport | None:
+    """Fills a network, or only its `part` where the tensors are those of the part alone.
+
+    Args:
+        net: filled in place.
+        given: from `tensors_of`.
+        part: name of a submodule.
+
+    Raises:
+        InputError: no tensor fits.
+    """
+    if given is None:
+        return None
+    tensors, source = given
+    inner = getattr(net, part, None)
+    if isinstance(inner, nn.Module):
+        of_whole = len(net.state_dict().keys() & tensors.keys())
+        of_part = len(inner.state_dict().keys() & tensors.keys())
+        if of_part > of_whole:
+            return transfer(inner, tensors, f"{source}, for the {part} alone")
+    return transfer(net, tensors, source)

@@ -7,9 +7,11 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from thirdaxis.data.classes import as_classes
 from thirdaxis.data.folder import Case, read_folder
 from thirdaxis.data.volume import READERS, Volume, file_ending, read_labels, same_grid
 from thirdaxis.errors import InputError, UsageError
+from thirdaxis.tasks.prepare import data_folder
 from thirdaxis.tasks.run_folder import SETTINGS, cases_named, read_run
 
 TOOLS = (".seg", "_0000")
@@ -25,12 +27,14 @@ class Truth:
         labels: label value -> name; none where no `dataset.json` names them.
         complete: whether every case has to be predicted.
         images: case name -> its scan, where known.
+        of_value: which classes the files' values are, see `thirdaxis.data.classes.Classes`.
     """
 
     files: dict[str, Path]
     labels: dict[int, str] | None
     complete: bool
     images: dict[str, Path] = field(default_factory=dict)
+    of_value: tuple[tuple[int, int], ...] | None = None
 
 
 def find_truth(against: Path) -> Truth:
@@ -47,7 +51,7 @@ def find_truth(against: Path) -> Truth:
     """
     if (against / SETTINGS).is_file():
         run = read_run(against)
-        folder = read_folder(Path(run.settings.data))
+        folder = data_folder(run.settings)
         return _of_cases(cases_named(folder, run.validation), folder.labels, complete=True)
     if (against / "dataset.json").is_file():
         folder = read_folder(against)
@@ -61,11 +65,13 @@ def find_truth(against: Path) -> Truth:
 
 def _of_cases(cases: Iterable[Case], labels: dict[int, str], complete: bool) -> Truth:
     labelled = [case for case in cases if case.label is not None]
+    of_value = labelled[0].of_value if labelled else None
     return Truth(
         {case.name: case.label for case in labelled if case.label is not None},
         labels,
         complete,
         {case.name: case.images[0] for case in labelled},
+        of_value,
     )
 
 
@@ -128,12 +134,14 @@ class Regions:
         true: number -> its values in the true label maps.
         predicted: number -> its values in the predicted ones.
         strict: whether other values than these are refused; otherwise they are background.
+        of_value: which classes the true files' values are, as in `Truth`.
     """
 
     names: dict[int, str]
     true: dict[int, frozenset[int]]
     predicted: dict[int, frozenset[int]]
     strict: bool
+    of_value: tuple[tuple[int, int], ...] | None = None
 
     def pick(self, labels: Tensor, values: Mapping[int, frozenset[int]], number: int) -> Tensor:
         """The voxels of one region."""
@@ -161,7 +169,7 @@ def regions_of(truth: Truth, labels: str | None, predicted: str | None) -> Regio
         if not names:
             raise InputError("the true label maps hold background alone, nothing to score")
         alone = {value: frozenset({value}) for value in names}
-        return Regions(names, alone, alone, strict=True)
+        return Regions(names, alone, alone, strict=True, of_value=truth.of_value)
     told = read_regions(labels)
     other = told if predicted is None else read_regions(predicted)
     if set(other) != set(told):
@@ -174,6 +182,7 @@ def regions_of(truth: Truth, labels: str | None, predicted: str | None) -> Regio
         {number: told[name] for number, name in numbers.items()},
         {number: other[name] for number, name in numbers.items()},
         strict=False,
+        of_value=truth.of_value,
     )
 
 
@@ -184,6 +193,7 @@ def read_pair(prediction: Path, truth: Path, regions: Regions) -> tuple[Volume, 
         InputError: files that cannot be read, other grids, or label values that are not known.
     """
     mine, its = read_labels(prediction), read_labels(truth)
+    its = Volume(as_classes(its.array, regions.of_value), its.affine)
     if not same_grid(mine, its):
         raise InputError(
             f"{prediction}: not on the grid of {truth}: {mine.shape} voxels of {mine.spacing} mm, "

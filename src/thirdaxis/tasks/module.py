@@ -1,39 +1,17 @@
 """What the training step of every task shares: the optimiser, its schedule, the epoch's numbers."""
 
-import math
 from typing import Any, ClassVar
 
 import numpy as np
 import torch
 from lightning.pytorch import LightningModule
 from torch import Tensor, nn
-from torch.optim import SGD, AdamW, Optimizer
-from torch.optim.lr_scheduler import LambdaLR
+from torch.optim import Optimizer
 
 from thirdaxis.convert.lift import beside
 from thirdaxis.tasks.kinds import AnyPlan
+from thirdaxis.tasks.schedule import stepping
 from thirdaxis.tasks.settings import RunSettings
-
-
-def rate_at(step: int, steps: int, schedule: str, warmup: float) -> float:
-    """The learning rate at a step, as a share of the highest one.
-
-    Args:
-        step: counted from 0.
-        steps: of the whole run.
-        schedule: `poly` (1 - t)^0.9 (Chen et al., DeepLab, 2017), `cosine` or `constant`.
-        warmup: share of the steps with a linear rise.
-
-    Returns:
-        A number from 0 to 1.
-    """
-    rising = round(warmup * steps)
-    if step < rising:
-        return (step + 1) / (rising + 1)
-    done = min((step - rising) / max(steps - rising, 1), 1.0)
-    if schedule == "poly":
-        return float((1 - done) ** 0.9)
-    return 0.5 * (1 + math.cos(math.pi * done)) if schedule == "cosine" else 1.0
 
 
 class RunModule(LightningModule):
@@ -86,21 +64,4 @@ class RunModule(LightningModule):
 
     def configure_optimizers(self) -> tuple[list[Optimizer], list[dict[str, Any]]]:
         """The optimiser, and a schedule over all steps of the run."""
-        told = self.told
-        weights = [weight for weight in self.net.parameters() if weight.requires_grad]
-        optimiser: Optimizer
-        if told.optimiser == "adamw":
-            optimiser = AdamW(weights, told.learning_rate, weight_decay=told.weight_decay)
-        else:
-            optimiser = SGD(
-                weights,
-                told.learning_rate,
-                momentum=0.9,
-                nesterov=True,
-                weight_decay=told.weight_decay,
-            )
-
-        def share(step: int) -> float:
-            return rate_at(step, self.steps, told.schedule, told.warmup)
-
-        return [optimiser], [{"scheduler": LambdaLR(optimiser, share), "interval": "step"}]
+        return stepping(self.told, self.net, self.steps)

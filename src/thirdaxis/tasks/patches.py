@@ -12,8 +12,10 @@ import torch.nn.functional as F
 from monai.transforms import (
     Compose,
     RandAffined,
+    RandAxisFlipd,
     RandCropByPosNegLabeld,
     RandFlipd,
+    RandRotate90d,
     RandScaleIntensityd,
     RandShiftIntensityd,
     Transform,
@@ -54,6 +56,27 @@ def light_augmentation(anisotropy: float) -> list[Transform]:
         RandScaleIntensityd(["image"], factors=0.2, prob=0.5),
         RandShiftIntensityd(["image"], offsets=0.2, prob=0.5),
     ]
+
+
+def quarter_turns() -> list[Transform]:
+    """Any quarter turns about the three axes, then a flip along one axis or none.
+
+    Source: Yang et al., "Reinventing 2D Convolutions for 3D Images", IEEE JBHI 2021, in whose code
+    nodules are turned so.
+
+    Returns:
+        MONAI transforms of a dict with `image` and `label`, (C, n, n, n).
+    """
+    both = ["image", "label"]
+    turns = [RandRotate90d(both, 0.75, 3, spatial_axes=axes) for axes in ((0, 1), (0, 2), (1, 2))]
+    return [*turns, RandAxisFlipd(both, 0.75)]
+
+
+def augmentation(name: str, anisotropy: float) -> list[Transform]:
+    """The changes to patches by name: `light`, `lidc` or `none`."""
+    if name == "light":
+        return light_augmentation(anisotropy)
+    return quarter_turns() if name == "lidc" else []
 
 
 def pad_to(array: Tensor, size: Sequence[int]) -> Tensor:

@@ -12,16 +12,19 @@ class Plan:
     Args:
         labels: label value 0, 1, 2 ... -> name; 0 is background.
         channels: names of the image channels, in order.
-        spacing: voxel spacing (d, h, w) in mm the network sees; none keeps each scan's own.
+        spacing: voxel spacing (d, h, w) in mm the network sees; none, of all or of an axis, keeps
+            each scan's own.
         anisotropy: largest over smallest median spacing of the training scans.
-        patch: size (d, h, w) of training patches and of inference windows, in voxels.
+        patch: size (d, h, w) of training patches, in voxels.
+        window: size of inference windows; none takes that of the patches.
     """
 
     labels: dict[int, str]
     channels: tuple[str, ...]
-    spacing: tuple[float, float, float] | None
+    spacing: tuple[float | None, float | None, float | None] | None
     anisotropy: float
     patch: tuple[int, int, int]
+    window: tuple[int, int, int] | None = None
 
     @property
     def classes(self) -> int:
@@ -40,17 +43,20 @@ class Plan:
         told["channels"] = list(self.channels)
         told["spacing"] = None if self.spacing is None else list(self.spacing)
         told["patch"] = list(self.patch)
+        told["window"] = None if self.window is None else list(self.window)
         return told
 
 
 def plan_from(told: Mapping[str, Any]) -> Plan:
     """Builds a plan from what `Plan.plain` gave."""
-    spacing: Sequence[float] | None = told["spacing"]
+    spacing: Sequence[float | None] | None = told["spacing"]
     d, h, w = (int(size) for size in told["patch"])
+    window: Sequence[int] | None = told.get("window")
     return Plan(
         labels={int(value): str(name) for value, name in told["labels"].items()},
         channels=tuple(told["channels"]),
         spacing=None if spacing is None else (spacing[0], spacing[1], spacing[2]),
         anisotropy=float(told["anisotropy"]),
         patch=(d, h, w),
+        window=None if window is None else (window[0], window[1], window[2]),
     )

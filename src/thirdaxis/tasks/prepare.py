@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from thirdaxis.atomic import atomic_path, write_text
-from thirdaxis.data.folder import Case, Folder, read_case
+from thirdaxis.data.folder import Case, Folder, read_case, read_folder
 from thirdaxis.data.grid import to_grid
 from thirdaxis.data.volume import Volume
 from thirdaxis.errors import InputError
@@ -39,6 +39,11 @@ class Prepared:
     image: Tensor
     label: Tensor
     spacing: tuple[float, float, float]
+
+
+def data_folder(settings: SegmentSettings) -> Folder:
+    """The data set of a run, with the run's classes, see `thirdaxis.data.folder.read_folder`."""
+    return read_folder(settings.data, settings.labels)
 
 
 def labelled_case(case: Case, labels: dict[int, str]) -> tuple[Volume, Volume]:
@@ -77,7 +82,9 @@ def make_plan(
     d, h, w = np.median(spacings, axis=0).tolist()
     median = (round(d, 4), round(h, 4), round(w, 4))
     seen = median if settings.spacing == "median" else settings.spacing
-    judged = seen or median
+    judged = tuple(
+        own if step is None else step for step, own in zip(seen or (None,) * 3, median, strict=True)
+    )
     seen_size = (np.median(extents, axis=0) / judged).tolist()
     # segmentation-models-pytorch refuses pictures that its strides do not divide.
     whole_strides = settings.network.startswith("smp:")
@@ -87,6 +94,7 @@ def make_plan(
         spacing=seen,
         anisotropy=max(judged) / min(judged),
         patch=settings.patch or usual_patch(seen_size, 32 if whole_strides else 8),
+        window=settings.predict_patch,
     )
 
 
@@ -148,8 +156,9 @@ def _prepare(case: Case, plan: Plan, steps: Preprocessing) -> Prepared:
 
 def _prepare_on_disk(case: Case, plan: Plan, steps: Preprocessing, cache: Path) -> Prepared:
     files = [*case.images, *([case.label] if case.label else [])]
+    of_value = case.of_value
     marks = [(str(f.resolve()), f.stat().st_mtime_ns, f.stat().st_size) for f in files]
-    key = hashlib.sha256(repr((marks, plan.plain(), steps)).encode()).hexdigest()[:16]
+    key = hashlib.sha256(repr((marks, of_value, plan.plain(), steps)).encode()).hexdigest()[:16]
     image_path, label_path, facts_path = (
         cache / f"{case.name}-{key}{end}" for end in (".image.npy", ".label.npy", ".json")
     )

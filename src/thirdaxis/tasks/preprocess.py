@@ -23,7 +23,7 @@ class Preprocessing:
     """
 
     orientation: str
-    spacing: tuple[float, float, float] | None
+    spacing: tuple[float | None, float | None, float | None] | None
     intensity: Callable[[Tensor], Tensor]
 
     def image(self, image: Volume) -> Volume:

@@ -2,7 +2,6 @@
 
 import json
 import platform
-import re
 import secrets
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -17,6 +16,7 @@ import yaml
 
 from thirdaxis.atomic import write_text
 from thirdaxis.data.folder import Case, Folder
+from thirdaxis.data.patients import patient_of
 from thirdaxis.data.split import split
 from thirdaxis.errors import InputError, UsageError
 from thirdaxis.tasks.kinds import KINDS, AnyPlan
@@ -88,20 +88,15 @@ def new_run_folder(out: Path) -> Iterator[Path]:
 
 def split_cases(settings: SegmentSettings, folder: Folder) -> tuple[list[str], list[str]]:
     """Names of the training and of the held-out cases, no patient in both."""
-
-    def patient(name: str) -> str:
-        found = re.search(settings.patient or "", name)
-        if found is None:
-            raise UsageError(f"patient {settings.patient!r} matches nothing in the case {name!r}")
-        return found.group()
-
+    names = [case.name for case in folder.cases]
+    rule = settings.patient
     return split(
-        [case.name for case in folder.cases],
+        names,
         folds=settings.folds,
         fold=settings.fold,
         fraction=settings.fraction,
         seed=settings.seed,
-        group=patient if settings.patient else None,
+        group=patient_of(rule, folder.root, names) if rule else None,
     )
 
 

@@ -8,7 +8,7 @@ from lightning.pytorch import LightningDataModule
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from thirdaxis.tasks.patches import PatchDataset, PatchSampler, light_augmentation
+from thirdaxis.tasks.patches import PatchDataset, PatchSampler, augmentation
 from thirdaxis.tasks.plan import Plan
 from thirdaxis.tasks.prepare import Prepared, batches_of
 from thirdaxis.tasks.segment_settings import SegmentSettings
@@ -76,7 +76,7 @@ class SegmentData(LightningDataModule):
             training,
             plan.patch,
             settings.foreground,
-            light_augmentation(plan.anisotropy) if settings.augment else (),
+            augmentation(settings.augment, plan.anisotropy),
             settings.seed,
         )
         self.items = batches_of(settings, len(training)) * settings.batch

@@ -3,12 +3,12 @@
 from typing import Any
 
 import torch
-from monai.losses.dice import DiceCELoss, DiceFocalLoss
 from torch import Tensor, nn
 
 from thirdaxis.metrics.dice import dice
 from thirdaxis.tasks.module import RunModule
 from thirdaxis.tasks.plan import Plan
+from thirdaxis.tasks.segment_loss import SegmentLoss
 from thirdaxis.tasks.segment_settings import SegmentSettings
 from thirdaxis.tasks.windows import logits_of
 
@@ -29,8 +29,7 @@ class SegmentModule(RunModule):
         super().__init__(net, settings, plan, steps)
         self.settings = settings
         self.plan = plan
-        loss = DiceCELoss if settings.loss == "dice_ce" else DiceFocalLoss
-        self.loss = loss(to_onehot_y=True, softmax=True, batch=True)
+        self.loss = SegmentLoss(settings, plan.classes)
         self.scores: list[Tensor] = []
 
     def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
@@ -43,7 +42,7 @@ class SegmentModule(RunModule):
         logits = logits_of(
             self.net,
             batch["image"],
-            self.plan.patch,
+            self.plan.window or self.plan.patch,
             self.settings.overlap,
             thickness=batch["thickness"],
         )

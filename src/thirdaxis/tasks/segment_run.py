@@ -4,12 +4,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import thirdaxis
-from thirdaxis.data.folder import read_folder
 from thirdaxis.errors import InputError
 from thirdaxis.tasks.engine import Display, fit, last_checkpoint, steps_of
 from thirdaxis.tasks.hardware import pick_accelerator, rank
 from thirdaxis.tasks.plan import Plan
-from thirdaxis.tasks.prepare import batches_of, make_plan, prepare
+from thirdaxis.tasks.prepare import batches_of, data_folder, make_plan, prepare
 from thirdaxis.tasks.preprocess import preprocessing
 from thirdaxis.tasks.run_folder import (
     Run,
@@ -22,6 +21,7 @@ from thirdaxis.tasks.run_folder import (
 from thirdaxis.tasks.segment_data import SegmentData
 from thirdaxis.tasks.segment_module import SegmentModule
 from thirdaxis.tasks.segment_network import Made, make_network
+from thirdaxis.tasks.segment_regions import regions_of
 from thirdaxis.tasks.segment_settings import SegmentSettings
 from thirdaxis.tasks.segment_summary import finish
 
@@ -48,10 +48,10 @@ def train(
     shown = display or Display()
     pick_accelerator(settings.accelerator, settings.devices)
     with new_run_folder(out) as partial:
-        root = Path(settings.data).resolve()
-        folder = read_folder(root)
+        folder = data_folder(settings)
         training, validation = split_cases(settings, folder)
         cases = cases_named(folder, training)
+        regions_of(settings, folder.labels)
         pinned = settings.model_copy(update=_absolute(settings))
         plan = make_plan(pinned, folder, cases, shown.watch)
         run = Run(partial, pinned, plan, tuple(training), tuple(validation))
@@ -99,7 +99,7 @@ def _absolute(settings: SegmentSettings) -> dict[str, str]:
 
 def _data(run: SegmentRun, shown: Display) -> SegmentData:
     settings = run.settings
-    folder = read_folder(Path(settings.data))
+    folder = data_folder(settings)
     if folder.labels != run.plan.labels:
         raise InputError(f"{settings.data}: its labels are not those the run began with")
     steps = preprocessing(settings, run.plan)

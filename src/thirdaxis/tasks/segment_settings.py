@@ -1,28 +1,48 @@
 """What a segmentation run can be told."""
 
 import re
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
-from thirdaxis.tasks.settings import HounsfieldWindow, Millimetres, RunSettings, Size
+from thirdaxis.data.patients import TABLE
+from thirdaxis.tasks.settings import HounsfieldWindow, RunSettings, Size, Spacing, split_words
+
+Share = Annotated[float, Field(ge=0, lt=1)]
+Augment = Annotated[
+    Literal["light", "lidc", "none"],
+    BeforeValidator(lambda told: ("light" if told else "none") if isinstance(told, bool) else told),
+]
+Values = Annotated[
+    tuple[Annotated[int, Field(ge=1)], ...],
+    BeforeValidator(lambda told: (told,) if isinstance(told, int) else told),
+]
 
 
 class SegmentSettings(RunSettings):
     """Settings of one segmentation run.
 
-    `data` is a folder in Medical Segmentation Decathlon or nnU-Net v2 layout.
+    `data` is a folder in Medical Segmentation Decathlon or nnU-Net v2 layout, or one of `images/`
+    beside `masks/` or `labels/` with files of equal names.
     """
 
     task: Literal["segment"] = "segment"
     """Label maps of volumes."""
 
+    labels: dict[str, Values] | None = None
+    """Classes to learn: name -> label value, or values that are merged, such as `liver: [1, 2]` for
+    tumours as liver; other values become background. None takes those of the data set."""
+
+    regions: dict[str, tuple[str, ...]] | None = None
+    """Unions of classes that the held-out scans are scored by besides, in `metrics.json`: name ->
+    classes, such as `whole liver: [liver, tumour]`."""
+
     orientation: str = Field("SPL", pattern="^[RLAPSI]{3}$")
     """Axis code of the arrays the network sees; `SPL` puts axial slices along depth."""
 
-    spacing: Literal["median"] | Millimetres | None = None
-    """Voxel spacing in mm the network sees; none keeps each scan's own, `median` takes the median
-    of the training scans."""
+    spacing: Literal["median"] | Spacing | None = None
+    """Voxel spacing in mm the network sees; none keeps each scan's own (`1,own,own` for depth
+    alone), `median` takes the median of the training scans."""
 
     intensity: Literal["zscore", "percentiles", "window"] = "zscore"
     """`zscore` and `percentiles` per volume, or `window` (CT) with `window` in HU."""
@@ -40,21 +60,51 @@ class SegmentSettings(RunSettings):
     foreground: float = Field(0.67, gt=0, lt=1)
     """Share of the patches that are centred on foreground."""
 
-    augment: bool = True
-    """Random left-right flips, small rotations and scalings, intensity changes."""
+    augment: Augment = "light"
+    """`light`: left-right flips, small rotations and scalings, brightness and contrast; `lidc`: any
+    quarter turns and a flip, as ACS trained on nodules (needs a cube as patch); `none`. True is
+    `light`, false `none`."""
 
-    loss: Literal["dice_ce", "dice_focal"] = "dice_ce"
-    """`dice_ce` or `dice_focal`."""
+    loss: Literal["dice_ce", "dice_focal", "dice", "ce", "focal"] = "dice_ce"
+    """Soft Dice and cross entropy, Dice and focal loss, or one of them alone."""
+
+    dice_weight: float = Field(1.0, gt=0)
+    """Factor of the Dice loss."""
+
+    voxel_weight: float = Field(1.0, gt=0)
+    """Factor of cross entropy or focal loss."""
+
+    class_weights: Annotated[
+        tuple[Annotated[float, Field(ge=0)], ...] | None, BeforeValidator(split_words)
+    ] = None
+    """One factor a class, background first; none weighs all classes the same."""
+
+    focal_gamma: float = Field(2.0, ge=0)
+    """How much less the focal loss counts voxels that are right already; 0 is cross entropy."""
+
+    dice_over: Literal["batch", "sample"] = "batch"
+    """Whether Dice is of all voxels of a batch together, or the mean over its samples."""
+
+    dice_background: bool = True
+    """Whether background is a class of the Dice loss."""
+
+    dice_smooth: float = Field(1e-5, gt=0)
+    """Added to the numerator and to the denominator of Dice."""
 
     patient: str | None = None
-    """Regular expression whose match in a case name is the patient, such as `^[^_]+`; none takes
-    each case as a patient of its own."""
+    """Regular expression whose match in a case name is the patient, such as `^[^_]+`, or
+    `FILE.csv:COLUMN`, a table in the data folder whose first column names the case or its file;
+    none takes each case as a patient of its own."""
 
     largest_component: bool = False
     """Whether only the largest connected component of each label is kept in predictions."""
 
-    overlap: float = Field(0.5, ge=0, lt=1)
-    """Of neighbouring windows in sliding-window inference."""
+    predict_patch: Size | None = None
+    """Size of the windows of sliding-window inference in voxels; none takes that of the patches."""
+
+    overlap: Share | tuple[Share, Share, Share] = 0.5
+    """Of neighbouring windows in sliding-window inference, 0 to below 1, along all axes or along
+    each."""
 
     @model_validator(mode="after")
     def _agree(self) -> "SegmentSettings":
@@ -62,7 +112,9 @@ class SegmentSettings(RunSettings):
             raise ValueError("intensity 'window' and window (lowest, highest HU) go together")
         if self.window is not None and self.window[0] >= self.window[1]:
             raise ValueError(f"window {self.window} needs its lower end first")
-        if self.patient is not None:
+        if self.augment == "lidc" and (self.patch is None or len(set(self.patch)) > 1):
+            raise ValueError(f"augment 'lidc' turns patches and needs a cube, not {self.patch}")
+        if self.patient is not None and not TABLE.match(self.patient):
             try:
                 re.compile(self.patient)
             except re.error as error:

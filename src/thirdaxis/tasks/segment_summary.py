@@ -7,17 +7,18 @@ from pathlib import Path
 from typing import Any
 
 from thirdaxis.atomic import write_text
-from thirdaxis.data.folder import read_folder
 from thirdaxis.data.volume import read_labels, write_labels
 from thirdaxis.tasks.keep import HISTORY, read_history
+from thirdaxis.tasks.model import keep_model
 from thirdaxis.tasks.page import Section
 from thirdaxis.tasks.pictures import draw_curves, draw_overlay
-from thirdaxis.tasks.prepare import labelled_case
+from thirdaxis.tasks.prepare import data_folder, labelled_case
 from thirdaxis.tasks.run_folder import CURVES, METRICS, PICTURES, VALIDATION, Run, cases_named
 from thirdaxis.tasks.run_page import write_run_page
 from thirdaxis.tasks.scores_page import case_sections, numbers
 from thirdaxis.tasks.segment_evaluate import Evaluation, evaluate, score
-from thirdaxis.tasks.segment_predict import load_segmenter
+from thirdaxis.tasks.segment_model import load_segmenter
+from thirdaxis.tasks.segment_regions import score_regions
 
 
 def finish(run: Run, say: Callable[[str], None]) -> dict[str, object]:
@@ -49,10 +50,12 @@ def finish(run: Run, say: Callable[[str], None]) -> dict[str, object]:
         "training_cases": len(run.training),
         "held_out_cases": len(run.validation),
         "scores": _plain(table),
+        "regions": score_regions(run),
         "pictures": pictures,
         "seconds": round(seconds, 2),
     }
     write_text(run.folder / METRICS, json.dumps(metrics, indent=2, allow_nan=False) + "\n")
+    keep_model(run.folder)
     _page(run, scores)
     mean = table["mean"]
     lost = f" ({mean['hd95_infinite']} infinite)" if mean["hd95_infinite"] else ""
@@ -85,7 +88,7 @@ def _page(run: Run[Any, Any], scores: Evaluation) -> Path:
 
 def _predict_held_out(run: Run) -> None:
     segmenter = load_segmenter(run.folder)
-    folder = read_folder(Path(run.settings.data))
+    folder = data_folder(run.settings)
     target = run.folder / VALIDATION
     target.mkdir(exist_ok=True)
     for case in cases_named(folder, run.validation):
@@ -101,7 +104,7 @@ def _draw_cases(run: Run, scores: Evaluation) -> dict[str, str]:
     )
     if not rows:
         return {}
-    folder = read_folder(Path(run.settings.data))
+    folder = data_folder(run.settings)
     target = run.folder / PICTURES
     target.mkdir(exist_ok=True)
     chosen = {"worst": rows[0], "median": rows[len(rows) // 2], "best": rows[-1]}

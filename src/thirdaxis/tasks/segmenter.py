@@ -90,7 +90,7 @@ class Segmenter:
         slabs = logit_slabs(
             self.net,
             seen.array,
-            self.plan.patch,
+            self.plan.window or self.plan.patch,
             self.settings.overlap if how.overlap is None else how.overlap,
             thickness=seen.spacing[0],
             flips=how.flips,

@@ -15,20 +15,42 @@ def split_words(value: Any) -> Any:
 Voxels = Annotated[int, Field(ge=1)]
 Length = Annotated[float, Field(gt=0)]
 Size = Annotated[tuple[Voxels, Voxels, Voxels], BeforeValidator(split_words)]
+LengthOrOwn = Annotated[
+    Length | None, BeforeValidator(lambda told: None if told in ("own", "none") else told)
+]
+Spacing = Annotated[tuple[LengthOrOwn, LengthOrOwn, LengthOrOwn], BeforeValidator(split_words)]
 Millimetres = Annotated[tuple[Length, Length, Length], BeforeValidator(split_words)]
 HounsfieldWindow = Annotated[tuple[float, float], BeforeValidator(split_words)]
 
 
 class About(BaseModel):
-    """What a recipe reruns."""
+    """What a recipe reruns, and what it needs."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     paper: str | None = None
-    """The publication, and which table of it."""
+    """The publication."""
 
-    needs: str | None = None
-    """Which data, where they come from, and how they must lie on disk."""
+    table: str | None = None
+    """Which of its tables."""
+
+    row: str | None = None
+    """Which row of it."""
+
+    published: dict[str, float] = {}
+    """What the publication prints for this row: measure -> number."""
+
+    data: str | None = None
+    """Which data it needs."""
+
+    source: str | None = None
+    """Where they come from, an address."""
+
+    layout: str | None = None
+    """How they must lie on disk."""
+
+    notes: str | None = None
+    """Where the recipe departs from the publication, or settles what it leaves open."""
 
 
 class RunSettings(BaseModel):
@@ -100,17 +122,36 @@ class RunSettings(BaseModel):
     learning_rate: float = Field(3e-3, gt=0)
     """The highest learning rate."""
 
-    optimiser: Literal["adamw", "sgd"] = "adamw"
-    """`adamw` or `sgd` (Nesterov, momentum 0.9)."""
+    optimiser: Literal["adamw", "adam", "sgd"] = "adamw"
+    """`adamw` (weight decay apart from the gradient), `adam` or `sgd`."""
+
+    momentum: float = Field(0.9, ge=0, lt=1)
+    """Of `sgd`."""
+
+    nesterov: bool = True
+    """Whether the momentum of `sgd` looks ahead."""
 
     weight_decay: float = Field(1e-4, ge=0)
     """Of the optimiser."""
 
-    schedule: Literal["poly", "cosine", "constant"] = "poly"
-    """`poly` (power 0.9), `cosine` or `constant`, over all steps."""
+    schedule: Literal["poly", "cosine", "step", "constant"] = "poly"
+    """`poly` (power 0.9), `cosine`, `step` (with `milestones`) or `constant`, over all steps."""
 
-    warmup: float = Field(0.02, ge=0, lt=1)
-    """Share of the steps in which the learning rate rises from zero."""
+    lowest_rate: float = Field(0.0, ge=0)
+    """The learning rate that `poly` and `cosine` end on."""
+
+    milestones: Annotated[
+        tuple[Annotated[float, Field(gt=0)], ...], BeforeValidator(split_words)
+    ] = ()
+    """Where `step` multiplies the learning rate by `gamma`: shares of the run (below 1), or epochs
+    (from 1)."""
+
+    gamma: float = Field(0.1, gt=0, lt=1)
+    """See `milestones`."""
+
+    warmup: float = Field(0.02, ge=0)
+    """First steps, in which the learning rate rises from zero: their share of the run (below 1), or
+    their number (from 1)."""
 
     clip: float | None = Field(5.0, gt=0)
     """Largest gradient norm; none does not clip."""
@@ -154,6 +195,12 @@ class RunSettings(BaseModel):
         if self.batch % (self.devices * self.nodes):
             raise ValueError(
                 f"batch {self.batch} cannot be shared by {self.devices * self.nodes} devices"
+            )
+        if (self.schedule == "step") != bool(self.milestones):
+            raise ValueError("schedule 'step' and milestones go together")
+        if self.lowest_rate > self.learning_rate:
+            raise ValueError(
+                f"lowest_rate {self.lowest_rate} is above learning_rate {self.learning_rate}"
             )
         return self
 

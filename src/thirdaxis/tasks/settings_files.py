@@ -12,7 +12,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from thirdaxis.errors import InputError, UsageError, did_you_mean
 from thirdaxis.tasks.kinds import DEFAULT, KINDS
-from thirdaxis.tasks.settings import RunSettings
+from thirdaxis.tasks.settings import About, RunSettings
 
 SUFFIXES: dict[str, Callable[[str], Any]] = {
     ".yaml": yaml.safe_load,
@@ -48,6 +48,10 @@ def make_settings(values: Mapping[str, Any], origin: str) -> RunSettings:
     except ValidationError as error:
         first = error.errors()[0]
         name = ".".join(str(part) for part in first["loc"][:1])
+        if first["type"] == "extra_forbidden" and name == "about":
+            inner = str(first["loc"][-1])
+            near = did_you_mean(inner, About.model_fields)
+            raise UsageError(f"{origin}: unknown setting 'about.{inner}'{near}") from None
         reason = first["msg"].removeprefix("Value error, ")
         told = f"setting {name!r}: {reason} (got {values.get(name)!r})" if name else reason
         raise UsageError(f"{origin}: {told}") from None

@@ -27,7 +27,7 @@ def logits_of(
     net: nn.Module,
     image: Tensor,
     patch: tuple[int, int, int],
-    overlap: float,
+    overlap: float | Sequence[float],
     windows: int = 4,
     thickness: float = 1.0,
 ) -> Tensor:
@@ -39,7 +39,7 @@ def logits_of(
         net: maps (N, C, d, h, w) to logits (N, classes, d, h, w), on any device.
         image: (C, D, H, W), on any device.
         patch: window size (d, h, w) in voxels.
-        overlap: of neighbouring windows, 0 to below 1.
+        overlap: of neighbouring windows, 0 to below 1, along all axes or along each.
         windows: windows run together.
         thickness: distance between slices in mm, for operators that ask.
 
@@ -55,7 +55,7 @@ def logit_slabs(
     net: nn.Module,
     image: Tensor,
     patch: tuple[int, int, int],
-    overlap: float,
+    overlap: float | Sequence[float],
     *,
     windows: int = 4,
     thickness: float = 1.0,
@@ -89,9 +89,10 @@ def logit_slabs(
     device = next((weight.device for weight in net.parameters()), image.device)
     padded, inside = _padded(image, patch)
     sizes = tuple(padded.shape[1:])
+    shares = overlap if isinstance(overlap, Sequence) else (overlap,) * 3
     steps = [
-        size if size == whole else max(int(size * (1 - overlap)), 1)
-        for size, whole in zip(patch, sizes, strict=True)
+        size if size == whole else max(int(size * (1 - share)), 1)
+        for size, whole, share in zip(patch, sizes, shares, strict=True)
     ]
     places = dense_patch_slices(sizes, patch, steps)
     weights = compute_importance_map(patch, mode="gaussian", sigma_scale=0.125, device=device)

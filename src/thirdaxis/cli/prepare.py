@@ -1,0 +1,54 @@
+"""`thirdaxis prepare`: data sets in the form of their makers, made ready for training."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from thirdaxis.cli.display import say, watched
+from thirdaxis.cli.faults import show
+
+prepare = typer.Typer(
+    no_args_is_help=True, help="Make a data set ready for training, from its makers' own files."
+)
+
+
+@prepare.callback()
+def _group() -> None:  # a group of one verb needs it to stay a group
+    pass
+
+
+@prepare.command("lidc")
+def lidc(
+    folder: Annotated[
+        Path, typer.Argument(help="LIDC-IDRI as downloaded: DICOM series and XML files, any depth.")
+    ],
+    out: Annotated[
+        Path, typer.Option("--out", "-o", help="Folder for images/, masks/ and labels.csv.")
+    ] = Path("lidc"),
+    side: Annotated[int, typer.Option(help="Voxels of 1 mm along each side of a crop.")] = 80,
+    rule: Annotated[
+        str, typer.Option(help="How readers' ratings become one: mode or median; of two the lower.")
+    ] = "mode",
+) -> None:
+    """Cut the nodules of LIDC-IDRI out of its CT series; run again, it goes on where it stopped."""
+    from thirdaxis.data.lidc import prepare_lidc
+
+    told = prepare_lidc(
+        folder, out, side=side, rule=rule, watch=lambda series: watched(series, "cutting nodules")
+    )
+    for fault in told.faults:
+        show(fault)
+    say(
+        f"{told.nodules} nodules of {told.made + told.kept} series "
+        f"({told.kept} of them finished before): {out / 'labels.csv'}"
+    )
+    say(
+        f"without a crop: {told.small} marks of nodules below 3 mm, {told.non_nodules} of other "
+        f"things, {told.without_mask} nodules on whose place no half of the readers agree"
+    )
+    if told.without_images:
+        say(f"{told.without_images} XML files are about series that are not here")
+    if told.faults:
+        say(f"{len(told.faults)} failed, see above; mend them and run the same command again")
+        raise typer.Exit(1)

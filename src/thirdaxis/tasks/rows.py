@@ -1,0 +1,92 @@
+"""Recipes: settings files that rerun a published table, one named row at a time."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from thirdaxis.errors import InputError, UsageError, did_you_mean
+from thirdaxis.tasks.settings import About, RunSettings
+from thirdaxis.tasks.settings_files import make_settings, merged
+
+ROWS = "rows"
+
+
+def row_names(told: Mapping[str, Any], origin: str) -> list[str]:
+    """The rows of a settings file, in its order; none for a file without rows.
+
+    Raises:
+        UsageError: `rows` is no table of tables.
+    """
+    rows = told.get(ROWS) or {}
+    if not isinstance(rows, Mapping) or not all(isinstance(row, Mapping) for row in rows.values()):
+        raise UsageError(f"{origin}: rows is a table of row name -> settings, not {rows!r}")
+    return [str(name) for name in rows]
+
+
+def with_row(told: Mapping[str, Any], name: str | None, origin: str) -> dict[str, Any]:
+    """Settings of one row: those of the file with the row's laid over them.
+
+    Args:
+        told: what the file says; `rows` holds for each name the settings that differ, and what the
+            publication prints as `published`.
+        name: of the row, in any case; none for a file without rows.
+        origin: the file, for errors.
+
+    Returns:
+        Setting name -> value, unchecked, without `rows`; `about` says the row.
+
+    Raises:
+        UsageError: no such row, or none named of several.
+    """
+    names = row_names(told, origin)
+    settings = {key: value for key, value in told.items() if key != ROWS}
+    if name is None:
+        if names:
+            raise UsageError(f"{origin}: has rows, choose one by --row: {', '.join(names)}")
+        return settings
+    known = {one.lower(): one for one in names}
+    if name.lower() not in known:
+        if not names:
+            raise UsageError(f"{origin}: has no rows, leave --row {name!r} out")
+        raise UsageError(f"{origin}: unknown row {name!r}{did_you_mean(name, names)}")
+    row = dict(told[ROWS][known[name.lower()]])
+    about = {"row": known[name.lower()], "published": row.pop("published", {})}
+    return merged(merged(settings, row), {"about": about})
+
+
+def needs(about: About) -> str:
+    """What a recipe needs and where to get it, as the end of a sentence."""
+    parts = [
+        about.data or "data of your own",
+        f"from {about.source}" if about.source else "",
+        f"on disk: {about.layout}" if about.layout else "",
+    ]
+    return "; ".join(part for part in parts if part)
+
+
+def check_data(told: Mapping[str, Any], settings: RunSettings | None, origin: str) -> None:
+    """Says what a recipe needs where its data are not told or not there.
+
+    Args:
+        told: what was told, with or without `data`.
+        settings: checked, where `data` was told.
+        origin: the recipe, for errors.
+
+    Raises:
+        InputError: the recipe's data are absent.
+    """
+    if not told.get("about") or (settings is not None and Path(settings.data).exists()):
+        return
+    about = make_settings({**told, "data": "data"}, origin).about
+    assert about is not None
+    missing = "no data are told" if settings is None else f"there are no data at {settings.data}"
+    raise InputError(f"{origin}: {missing}; name them by --set data=PATH. It needs {needs(about)}")
+
+
+def published(settings: RunSettings) -> str | None:
+    """One line of what the publication prints for the row; none where it prints nothing."""
+    about = settings.about
+    if about is None or not about.published:
+        return None
+    numbers = ", ".join(f"{name} {number:g}" for name, number in about.published.items())
+    return f"published: {about.row}: {numbers} ({about.paper}, {about.table})"
