@@ -1,11 +1,14 @@
+import json
 import re
 import shutil
 
 import pytest
 import yaml
+from matplotlib.figure import Figure
 
 from thirdaxis.cli.main import run
 from thirdaxis.errors import InputError
+from thirdaxis.tasks.run_page import recorded_results
 from thirdaxis.tasks.runs import report
 
 
@@ -61,3 +64,18 @@ def test_a_finished_run_whose_data_are_gone_says_so(phantom_run, tmp_path):
     (lost / "settings.yaml").write_text(yaml.safe_dump(told), encoding="utf-8")
     with pytest.raises(InputError, match="gone"):
         report(lost)
+
+
+def test_results_are_read_from_the_files_of_other_tasks(tmp_path):
+    with pytest.raises(InputError, match="not the scores of a run"):
+        recorded_results(tmp_path)
+    told = {"scores": {"auc": 0.875, "grade_error": None}, "intervals": {"auc": [0.75, 0.95]}}
+    (tmp_path / "metrics.json").write_text(json.dumps(told), encoding="utf-8")
+    numbers, pictures = recorded_results(tmp_path)
+    (table,) = numbers.parts
+    assert table.rows == [["auc", 0.875, 0.75, 0.95], ["grade_error", None, None, None]]
+    assert pictures.parts == []
+    (tmp_path / "pictures").mkdir()
+    Figure(figsize=(1, 1)).savefig(tmp_path / "pictures" / "roc.png")
+    (picture,) = recorded_results(tmp_path)[1].parts
+    assert picture.alt == "roc" and picture.source.startswith("data:image/png;base64,iVBOR")
