@@ -3,9 +3,9 @@
     python benchmarks/large_ct.py --folder /tmp/large_ct [--slices 1000] [--only "own grid"]
 
 Makes a synthetic CT and, for each row, a run whose network is next to nothing (one convolution of
-one voxel to three classes), so that what is measured is reading, preprocessing, blending, resampling back and
-writing. Each row is a process of its own; its peak resident memory is what the kernel tells when
-it ends.
+single pixels to three classes), so that what is measured is reading, preprocessing, blending,
+resampling back and writing. Each row is a process of its own; its peak resident memory is what the
+kernel tells when it ends.
 """
 
 import argparse

@@ -1,8 +1,9 @@
-"""Files that appear whole or not at all."""
+"""Files and folders that appear whole or not at all."""
 
 import os
 import secrets
-from collections.abc import Iterator
+import shutil
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -49,6 +50,36 @@ def write_text(path: str | Path, text: str) -> None:
     """
     with atomic_path(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
+
+
+def write_folder(folder: Path, files: Mapping[str, bytes]) -> None:
+    """Writes files into a folder: a new one appears whole, in an old one file by file.
+
+    Other files in an old folder are left alone.
+
+    Args:
+        folder: made if missing, with its parents.
+        files: place below the folder, with `/` between its parts -> content.
+
+    Raises:
+        OSError: the disk is full or the place not writable.
+    """
+    folder = Path(folder).absolute()  # the current folder has a name only so
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    draft = folder.with_name(f".{secrets.token_hex(4)}-{folder.name}")
+    try:
+        draft.mkdir()
+        for place, content in files.items():
+            (draft / place).parent.mkdir(parents=True, exist_ok=True)
+            (draft / place).write_bytes(content)
+        if folder.is_dir():
+            for place in files:
+                (folder / place).parent.mkdir(parents=True, exist_ok=True)
+                os.replace(draft / place, folder / place)
+        else:
+            os.replace(draft, folder)
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
 
 
 def _remove(path: Path) -> None:

@@ -36,6 +36,11 @@ from thirdaxis.errors import InputError, ThirdaxisError, UsageError
             1,
             "the package 'timm' is not installed; pip install 'thirdaxis[zoo]'",
         ),
+        (
+            ModuleNotFoundError("No module named 'highdicom'", name="highdicom.seg"),
+            1,
+            "the package 'highdicom' is not installed; pip install 'thirdaxis[dicom]'",
+        ),
     ],
 )
 def test_a_known_fault_is_one_line_and_a_code(fault, code, line):

@@ -2,7 +2,7 @@ import numpy as np
 import pydicom
 import pytest
 import torch
-from highdicom.seg import segread
+from highdicom.seg import Segmentation, segread
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian
 
@@ -213,3 +213,34 @@ def test_files_that_are_no_segmentation_are_named(tmp_path):
     with pytest.raises(InputError, match="holds labels, not an image"):
         read_volume(tmp_path / "seg.dcm")
     assert same_grid(read_labels(tmp_path / "seg.dcm"), read_labels(tmp_path / "seg.dcm"))
+
+
+@pytest.mark.parametrize("kind", ["overlapping", "fractional"])
+def test_segments_that_make_no_label_map_are_named(tmp_path, kind):
+    folder = write_series(tmp_path / "series")
+    write_seg(tmp_path / "seg.dcm", some_labels(SHAPE), folder, NAMES)
+    given = segread(tmp_path / "seg.dcm")
+    masks = np.zeros((*SHAPE, 3), np.uint8)
+    masks[1, 2:5, 2:5, 0] = masks[1, 3:6, 3:6, 1] = 1
+    sources = [pydicom.dcmread(path) for path in sorted(folder.iterdir(), reverse=True)]
+    for one in sources:
+        one.PatientName = one.PatientBirthDate = one.PatientSex = one.AccessionNumber = ""
+        one.StudyID = one.StudyDate = one.StudyTime = one.ReferringPhysicianName = ""
+    Segmentation(
+        source_images=sources,
+        pixel_array=masks if kind == "overlapping" else masks.astype(np.float32) / 2,
+        segmentation_type="BINARY" if kind == "overlapping" else "FRACTIONAL",
+        segment_descriptions=[given.get_segment_description(n) for n in (1, 2, 3)],
+        series_instance_uid="1.2.7",
+        series_number=7,
+        sop_instance_uid="1.2.7.1",
+        instance_number=1,
+        manufacturer="other",
+        manufacturer_model_name="other",
+        software_versions="1",
+        device_serial_number="1",
+    ).save_as(tmp_path / "other.dcm")
+    message = {"overlapping": "one label map .*overlap", "fractional": "fractional segments"}[kind]
+    with pytest.raises(InputError, match=message) as caught:
+        read_seg(tmp_path / "other.dcm", folder)
+    assert "other.dcm" in str(caught.value) and "\n" not in str(caught.value)

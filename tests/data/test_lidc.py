@@ -95,11 +95,14 @@ def test_the_median_may_be_asked_for(tmp_path, make_lidc):
     make_lidc(tmp_path / "in", SERIES, "P", [[1, 1, 4, 5], [1, 3, 3, 3]])
     prepare_lidc(tmp_path / "in", tmp_path / "mode", side=58)
     prepare_lidc(tmp_path / "in", tmp_path / "median", side=58, rule="median")
+    assert [row["diagnosis"] for row in table(tmp_path / "mode")] == ["0", "0"]
     ratings = [[row["malignancy"] for row in table(tmp_path / rule)] for rule in ("mode", "median")]
     assert ratings == [["1", "3"], ["1", "3"]]
     make_lidc(tmp_path / "other", SERIES, "P", [[1, 1, 2, 3], [2, 3, 4, 4]])
     prepare_lidc(tmp_path / "other", tmp_path / "median2", side=58, rule="median")
     assert [row["malignancy"] for row in table(tmp_path / "median2")] == ["1", "3"]
+    # Above 3 in the mean, 3.25, though the lower middle is 3.
+    assert [row["diagnosis"] for row in table(tmp_path / "median2")] == ["0", "1"]
 
 
 def test_finished_series_are_left_alone_and_one_bad_series_stops_no_other(

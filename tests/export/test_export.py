@@ -106,11 +106,15 @@ def test_writing_in_place_exports_right():
 def test_pt2_file_and_part_of_a_larger_network(tmp_path):
     net = nn.Sequential(thirdaxis.convert(UNet(1, 2)), nn.Softmax(1)).train()
     path = tmp_path / "net.pt2"
-    thirdaxis.export(net, torch.randn(1, 1, 4, 16, 16), path, dynamic=("depth",))
+    example, told = torch.randn(1, 1, 4, 16, 16), {"about": "a test"}
+    thirdaxis.export(net, example, path, dynamic=("depth",), metadata=told)
     assert net.training and [p.name for p in tmp_path.iterdir()] == ["net.pt2"]
     volume = torch.randn(1, 1, 9, 16, 16)
     with torch.no_grad():
-        torch.testing.assert_close(torch.export.load(path).module()(volume), net.eval()(volume))
+        kept = {"about": ""}
+        program = torch.export.load(path, extra_files=kept)
+        torch.testing.assert_close(program.module()(volume), net.eval()(volume))
+    assert kept == told
 
 
 class OneSize(nn.Module):

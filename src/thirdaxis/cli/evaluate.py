@@ -1,4 +1,4 @@
-"""`thirdaxis evaluate`: Dice and HD95 of label maps against the truth."""
+"""`thirdaxis evaluate`: Dice, HD95 and volumes of label maps against the truth."""
 
 import math
 from pathlib import Path
@@ -8,31 +8,80 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from thirdaxis.cli.classified import evaluate_classes
 from thirdaxis.cli.display import watched
 
 
 def evaluate(
-    predictions: Annotated[Path, typer.Argument(help="Folder of predicted label maps.")],
-    against: Annotated[
+    predictions: Annotated[
+        Path, typer.Argument(help="Folder of predicted label maps, or a .csv of classes.")
+    ],
+    truth: Annotated[
         Path,
         typer.Argument(help="Folder of true label maps, a data set folder, or a run folder."),
     ],
     out: Annotated[
         Path | None,
-        typer.Option("--out", "-o", help="Folder for scores.csv and scores.json."),
+        typer.Option("--out", "-o", help="Folder for the results; default: PREDICTIONS."),
     ] = None,
+    against: Annotated[
+        Path | None,
+        typer.Option(help="Another folder of predictions, to compare with case by case."),
+    ] = None,
+    labels: Annotated[
+        str | None,
+        typer.Option(help="Values to score: 1=liver,2=lesion, or joined: 1+2=liver,2=lesion."),
+    ] = None,
+    prediction_labels: Annotated[
+        str | None, typer.Option(help="The same names, where predictions have other values.")
+    ] = None,
+    images: Annotated[
+        Path | None, typer.Option(help="Folder of the scans, to draw on; default: the data set's.")
+    ] = None,
+    pictures: Annotated[int, typer.Option(min=0, help="Worst cases that are drawn.")] = 8,
 ) -> None:
-    """Score predicted label maps: Dice per case and over all voxels, HD95 in mm."""
-    from thirdaxis.tasks import segment
+    """Score predicted label maps, from any tool: a table, JSON and a page with pictures.
 
+    A table of predicted classes (.csv) is scored with AUC, accuracy and their like, with intervals.
+    """
+    if predictions.suffix == ".csv":
+        evaluate_classes(predictions, truth, out)
+        return
+    from thirdaxis.tasks import segment
+    from thirdaxis.tasks.scans import find_scans
+    from thirdaxis.tasks.scores_page import write_scores_page
+
+    scans = find_scans(images) if images else []
+    known = {scan.name: scan.images[0] for scan in scans}
     scores = segment.evaluate(
-        predictions, against, out, watch=lambda names: watched(names, "scoring")
+        predictions,
+        truth,
+        out,
+        labels=labels,
+        prediction_labels=prediction_labels,
+        other=against,
+        watch=lambda names: watched(names, "scoring"),
+    )
+    page = write_scores_page(
+        scores,
+        out or predictions,
+        f"{predictions.resolve().name} against {truth.resolve().name}",
+        other="" if against is None else str(against),
+        pictures=pictures,
+        images=known.get if images else None,
     )
     console = Console(soft_wrap=True)
     console.print(_table(scores.summary(), len(scores.rows)))
+    for label, compared in scores.compared.items():
+        found = compared["dice"]
+        console.print(
+            f"{label}: Dice {found.mean:+.4f} against {against} ({found.low:+.4f} to "
+            f"{found.high:+.4f}), p = {found.p:.3g} over {found.cases} cases",
+            highlight=False,
+        )
     if scores.unpredicted:
         console.print(f"{scores.unpredicted} other label maps have no prediction.")
-    console.print(f"Each case: {(out or predictions) / 'scores.csv'}", highlight=False)
+    console.print(f"Each case: {page}", highlight=False)
 
 
 def _table(summary: dict[str, dict[str, float | int]], cases: int) -> Table:
@@ -40,16 +89,19 @@ def _table(summary: dict[str, dict[str, float | int]], cases: int) -> Table:
     table.add_column("label")
     columns = {
         "Dice, mean of cases": "dice_mean",
+        "95 % from": "dice_low",
+        "to": "dice_high",
         "Dice, all voxels": "dice_global",
         "HD95 mm, mean": "hd95_mm_mean",
         "HD95 infinite": "hd95_infinite",
+        "volume error ml": "volume_error_ml_mean",
     }
     for title in columns:
         table.add_column(title, justify="right")
     for name, column in summary.items():
         if name == "mean":
             table.add_section()
-        table.add_row(name, *(_cell(column[key]) for key in columns.values()))
+        table.add_row(name, *(_cell(column.get(key, math.nan)) for key in columns.values()))
     return table
 
 

@@ -17,6 +17,7 @@ ClickException: Any = next(
 EXTRAS = {
     "timm": "zoo",
     "segmentation_models_pytorch": "zoo",
+    "huggingface_hub": "hub",
     **dict.fromkeys(("defusedxml", "highdicom", "pydicom"), "dicom"),
     **dict.fromkeys(
         (

@@ -13,9 +13,11 @@ from thirdaxis.cli.convert import convert
 from thirdaxis.cli.evaluate import evaluate
 from thirdaxis.cli.export import export
 from thirdaxis.cli.faults import exit_code, one_line, show
+from thirdaxis.cli.pack import pack
 from thirdaxis.cli.predict import predict
 from thirdaxis.cli.prepare import prepare
 from thirdaxis.cli.quickstart import quickstart
+from thirdaxis.cli.report import report
 from thirdaxis.cli.run import run as run_recipe
 from thirdaxis.cli.train import train
 
@@ -30,12 +32,14 @@ app = typer.Typer(
 app.command("quickstart")(quickstart)
 app.command("convert")(convert)
 app.command("check")(check)
+app.command("pack")(pack)
 app.command("export")(export)
 app.add_typer(prepare, name="prepare")
 app.command("config")(config)
 app.command("train")(train)
 app.command("evaluate")(evaluate)
 app.command("predict")(predict)
+app.command("report")(report)
 app.command("run")(run_recipe)
 
 

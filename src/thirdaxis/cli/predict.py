@@ -5,18 +5,32 @@ from typing import Annotated
 
 import typer
 
+from thirdaxis.cli.classified import predict_classes
 from thirdaxis.cli.display import say, two_bars
 from thirdaxis.cli.faults import show
+from thirdaxis.errors import UsageError
 
 
 def predict(
-    run: Annotated[Path, typer.Argument(help="Run folder that `thirdaxis train` made.")],
+    run: Annotated[
+        str | None,
+        typer.Argument(help="Run folder that `thirdaxis train` made; left out with --model."),
+    ] = None,
     inputs: Annotated[
-        Path,
+        Path | None,
         typer.Argument(
             help="NIfTI, MetaImage or NRRD file, DICOM series folder, or a folder of such."
         ),
-    ],
+    ] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(
+            "--model", "-m", help="Model folder, .zip or .onnx, or hf://USER/NAME, instead of RUN."
+        ),
+    ] = None,
+    trust: Annotated[
+        bool, typer.Option("--trust", help="Call the package.module:factory that a model names.")
+    ] = False,
     out: Annotated[
         Path,
         typer.Option(
@@ -56,10 +70,17 @@ def predict(
 ) -> None:
     """Segment scans with a trained network; writes label maps on the scans' own grids.
 
-    Of a folder, scans that are done are skipped, and bad ones are told at the end.
+    Of a folder, scans that are done are skipped, and bad ones are told at the end. A network
+    trained to classify writes a table of probabilities (.csv) instead.
     """
     from thirdaxis.tasks import segment
+    from thirdaxis.tasks.model import load_model
 
+    source, scans = _source_and_scans(run, inputs, model)
+    trained = load_model(source, trust=trust)
+    if trained.settings.task == "classify":
+        predict_classes(trained, scans, out, accelerator)
+        return
     how = segment.Inference(
         overlap=overlap,
         flips=tuple(flip.replace(" ", "").split(",")) if flip else (),
@@ -69,8 +90,8 @@ def predict(
     outputs = segment.Outputs(label_format, picture, probabilities, overwrite)
     with two_bars("scans", "windows") as (watch, told):
         done = segment.predict(
-            run,
-            inputs,
+            trained,
+            scans,
             out,
             how,
             outputs,
@@ -83,3 +104,13 @@ def predict(
         show(line)
     if done.failed:
         raise typer.Exit(1)
+
+
+def _source_and_scans(run: str | None, inputs: Path | None, model: str | None) -> tuple[str, Path]:
+    if run is not None and inputs is not None and model is None:
+        return run, inputs
+    if run is not None and inputs is None and model is not None:
+        return model, Path(run)
+    raise UsageError(
+        "expected a run folder and scans, or --model and scans, as in: thirdaxis predict run scans"
+    )

@@ -8,6 +8,7 @@ from thirdaxis.data.dicom_slices import DESCRIPTION, SOP_CLASS, header, slice_st
 from thirdaxis.data.images import LPS_TO_RAS, Raw, from_itk, one_line, quiet_itk
 from thirdaxis.errors import InputError
 
+DAMAGED = ""
 SEGMENTATIONS = ("1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.66.7")
 
 
@@ -44,12 +45,17 @@ def find_series(folder: Path) -> dict[str, list[str]]:
         folder: a folder of files, DICOM or not.
 
     Returns:
-        For each Series Instance UID its files, ordered by place in the patient.
+        For each Series Instance UID its files, ordered by place in the patient; under `DAMAGED`
+        those DICOM files whose header GDCM cannot read, where there are any.
     """
     names = sitk.ImageSeriesReader.GetGDCMSeriesFileNames
     with quiet_itk():
         uids = sitk.ImageSeriesReader.GetGDCMSeriesIDs(str(folder))
-        return {uid: list(names(str(folder), uid)) for uid in uids}
+        found = {uid: list(names(str(folder), uid)) for uid in uids}
+    listed = {Path(name).name for files in found.values() for name in files}
+    others = (path for path in sorted(folder.iterdir()) if path.name not in listed)
+    damaged = [str(path) for path in others if _means_dicom(path)]
+    return {**found, DAMAGED: damaged} if damaged else found
 
 
 def series_files(folder: Path, series: str | None = None) -> list[str]:
@@ -63,10 +69,12 @@ def series_files(folder: Path, series: str | None = None) -> list[str]:
         The series' files in the order of the slices that `read_dicom` returns.
 
     Raises:
-        InputError: no DICOM file, a damaged one, or several series and none named.
+        InputError: no DICOM file, a damaged one (without it a scan might end too early), or
+            several series and none named.
     """
     found = find_series(folder)
-    _refuse_damaged(folder, {Path(name).name for names in found.values() for name in names})
+    if damaged := found.pop(DAMAGED, None):
+        raise _unread(Path(damaged[0]), damaged[0], RuntimeError("GDCM cannot read it; cut short?"))
     if not found:
         raise InputError(
             f"{folder}: no DICOM files; expected a folder that itself holds the files of one series"
@@ -129,15 +137,12 @@ def _read_file(path: Path) -> Raw:
     return from_itk(image, path)
 
 
-def _refuse_damaged(folder: Path, listed: set[str]) -> None:
-    """Refuses DICOM files that GDCM passes over: without them a scan would end too early."""
-    for path in sorted(folder.iterdir()):
-        if not path.is_file() or path.name in listed or path.name.upper() == "DICOMDIR":
-            continue
-        with path.open("rb") as file:
-            start = file.read(132)
-        if start[128:] == b"DICM" or path.suffix.lower() == ".dcm":
-            raise _unread(path, str(path), RuntimeError("no header that can be read"))
+def _means_dicom(path: Path) -> bool:
+    """Whether a file is to be DICOM by its magic number or, damaged from the start, by its name."""
+    if not path.is_file() or path.name[0] == "." or path.name.upper() == "DICOMDIR":
+        return False
+    with path.open("rb") as file:
+        return file.read(132)[128:] == b"DICM" or path.suffix.lower() == ".dcm"
 
 
 def _unread(place: Path, name: str, fault: Exception) -> InputError:

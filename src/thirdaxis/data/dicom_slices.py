@@ -64,7 +64,9 @@ def slice_step(folder: Path, names: list[str]) -> np.ndarray:
         raise InputError(f"{folder}: the slices of the series do not lie in parallel planes")
     grids = {(one[ROWS], one[COLUMNS], *_numbers(one[PIXEL_SPACING])) for one in tags}
     if len(grids) > 1:
-        listed = " and ".join(f"{r} x {c} pixels of {a:g} x {b:g} mm" for r, c, a, b in grids)
+        listed = " and ".join(
+            f"{r} x {c} pixels of {a:g} x {b:g} mm" for r, c, a, b in sorted(grids)
+        )
         raise InputError(f"{folder}: slices of different grids, {listed}; is it one series?")
     places = np.array([_numbers(tag[POSITION]) for tag in tags])
     _check_gaps(folder, names, places, np.cross(axes[0, :3], axes[0, 3:]))

@@ -142,4 +142,6 @@ def one_line(fault: BaseException) -> str:
         One line of text, at most 160 characters.
     """
     lines = [line.strip() for line in str(fault).splitlines() if line.strip()]
+    if len(lines) > 1 and lines[-1].startswith("Reason:"):
+        lines.pop()  # ITK's is that of the last system call, whatever the fault
     return (lines[-1] if lines else type(fault).__name__)[:160]

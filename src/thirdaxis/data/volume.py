@@ -189,6 +189,8 @@ def _read(path: Path, series: str | None) -> Raw:
     ending = file_ending(path)
     if not path.exists():
         raise InputError(f"{path}: no such file or folder")
+    if path.is_file() and path.stat().st_size == 0:
+        raise InputError(f"{path}: the file is empty, 0 bytes; copy or make it again")
     if path.is_dir():
         raw = read_dicom(path, series)
     elif ending in READERS:

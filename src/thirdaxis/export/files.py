@@ -14,20 +14,25 @@ from thirdaxis.errors import UsageError
 Run = Callable[[Tensor], list[Tensor]]
 
 
-def write_pt2(program: ExportedProgram, path: Path, axes: Mapping[str, str]) -> Run:
-    """Writes a graph for `torch.export.load`."""
-    torch.export.save(program, path)
+def write_pt2(
+    program: ExportedProgram, path: Path, axes: Mapping[str, str], metadata: Mapping[str, str]
+) -> Run:
+    """Writes a graph for `torch.export.load`, which gives `metadata` back as its extra files."""
+    torch.export.save(program, path, extra_files=dict(metadata))
     module = torch.export.load(path).module()
     return lambda volume: tensors(module(volume))
 
 
-def write_onnx(program: ExportedProgram, path: Path, axes: Mapping[str, str]) -> Run:
+def write_onnx(
+    program: ExportedProgram, path: Path, axes: Mapping[str, str], metadata: Mapping[str, str]
+) -> Run:
     """Writes a graph as ONNX, with names for its input ``volume``, its outputs and its axes.
 
     Args:
         program: the graph.
         path: the file.
         axes: names of the sizes that may differ, by the graph's own symbols.
+        metadata: texts by name, kept as the model's properties.
 
     Returns:
         What runs the file by onnxruntime.
@@ -49,6 +54,7 @@ def write_onnx(program: ExportedProgram, path: Path, axes: Mapping[str, str]) ->
     )
     if hasattr(graph, "rename_axes"):  # not in older torch
         graph.rename_axes(axes)
+    graph.model.metadata_props.update(metadata)
     graph.save(path)
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
 

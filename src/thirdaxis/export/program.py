@@ -1,6 +1,6 @@
 """A converted network as a graph of ordinary operations on volumes, checked against itself."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -25,6 +25,7 @@ def export(
     path: str | Path | None = None,
     *,
     dynamic: Sequence[str] = tuple(AXES),
+    metadata: Mapping[str, str] | None = None,
 ) -> ExportedProgram:
     """Turns a converted network into a plain graph of operations on (N, C, D, H, W).
 
@@ -39,6 +40,8 @@ def export(
             needs ``pip install 'thirdaxis[export]'``. It appears whole or not at all.
         dynamic: axes whose size may differ later, of ``batch``, ``depth``, ``height``, ``width``.
             Networks made for one picture size, like most transformers, allow the first two.
+        metadata: texts by name to keep in the file: the model's properties of an ``.onnx``, the
+            extra files of a ``.pt2``.
 
     Returns:
         The graph; its ``module()`` can be called.
@@ -60,7 +63,7 @@ def export(
         if path is not None:
             with atomic_path(path) as draft:
                 names = {str(_input_shape(program)[AXES[axis]]): axis for axis in dynamic}
-                run = WRITERS[draft.suffix](program, draft, names)
+                run = WRITERS[draft.suffix](program, draft, names, metadata or {})
                 _compare(Path(path).name, run, volumes, answers)
     return program
 

@@ -14,6 +14,7 @@ from thirdaxis.errors import UsageError, did_you_mean
 from thirdaxis.nets.encoder_unet import EncoderUNet
 from thirdaxis.nets.encoders import ChainEncoder, TimmEncoder
 from thirdaxis.nets.lidc import LIDC
+from thirdaxis.nets.programs import check_allowed
 from thirdaxis.nets.published import NETWORKS
 from thirdaxis.nets.unet import UNet
 from thirdaxis.nets.weights import (
@@ -178,6 +179,7 @@ def _own(name: str, net: nn.Module, weights: Weights) -> Built:
 
 def _call_factory(module: str, factory: str, **arguments: int) -> nn.Module:
     name = f"{module}:{factory}"
+    check_allowed(name)
     try:
         make = getattr(importlib.import_module(module), factory)
     except (ImportError, AttributeError) as e:

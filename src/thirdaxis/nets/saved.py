@@ -2,9 +2,6 @@
 
 import dataclasses
 import json
-import os
-import secrets
-import shutil
 from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
@@ -13,9 +10,10 @@ from typing import Any
 import safetensors.torch
 import torch
 from safetensors import SafetensorError
-from torch import nn
+from torch import Tensor, nn
 
 import thirdaxis
+from thirdaxis.atomic import write_folder
 from thirdaxis.convert.lift import Conversion
 from thirdaxis.errors import InputError, UsageError
 from thirdaxis.fusion.base import Fusion
@@ -120,35 +118,34 @@ def save_converted(
         OSError: the disk is full or the place not writable.
     """
     folder = Path(folder)
-    if folder.exists() and not folder.is_dir():
-        raise UsageError(f"{folder} is a file; expected a folder")
-    occupied = folder.is_dir() and any(folder.iterdir()) and not (folder / RECIPE_FILE).is_file()
-    if occupied and not overwrite:
-        raise UsageError(
-            f"{folder} holds other files; choose another folder, or allow to write there"
-        )
+    if not overwrite:
+        check_free(folder, RECIPE_FILE)
     done = getattr(net3d, "_thirdaxis", None)
     if recipe["depth_stride"] is None and isinstance(done, Conversion):
         recipe = {**recipe, "depth_stride": done.setting.depth_stride}
-    state = net3d.state_dict().items()
-    tensors = {name: value.detach().cpu().contiguous().clone() for name, value in state}
     contents = {
-        WEIGHTS_FILE: safetensors.torch.save(tensors),
+        WEIGHTS_FILE: weights_of(net3d),
         RECIPE_FILE: json.dumps({**recipe, "versions": _versions()}, indent=2).encode() + b"\n",
     }
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    draft = folder.with_name(f".{secrets.token_hex(4)}-{folder.name}")
-    try:
-        draft.mkdir()
-        for file, content in contents.items():
-            (draft / file).write_bytes(content)
-        if folder.is_dir():
-            for file in contents:
-                os.replace(draft / file, folder / file)
-        else:
-            os.replace(draft, folder)
-    finally:
-        shutil.rmtree(draft, ignore_errors=True)
+    write_folder(folder, contents)
+
+
+def check_free(folder: Path, sign: str) -> None:
+    """Refuses a folder that holds something else than what is about to be written there.
+
+    Args:
+        folder: missing, empty, or holding `sign`.
+        sign: a file by which a folder of the kind to be written is known.
+
+    Raises:
+        UsageError: the folder is a file, or holds other files.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise UsageError(f"{folder} is a file; expected a folder")
+    if folder.is_dir() and any(folder.iterdir()) and not (folder / sign).is_file():
+        raise UsageError(
+            f"{folder} holds other files; choose another folder, or allow to write there"
+        )
 
 
 def load_recipe(folder: Path) -> dict[str, Any]:
@@ -193,12 +190,35 @@ def load_converted(folder: Path) -> nn.Module:
     except SafetensorError as e:
         raise InputError(f"{path}: not readable as safetensors ({e})") from e
     net3d, _ = build_converted(recipe)
+    fill_exactly(net3d, tensors, f"{path}: not the weights of this {recipe['name']}")
+    return net3d.eval()
+
+
+def weights_of(net: nn.Module) -> bytes:
+    """The weights and buffers of a network as the content of a safetensors file."""
+    state = net.state_dict().items()
+    # Shared tensors are written twice, for safetensors refuses them.
+    return safetensors.torch.save(
+        {name: value.detach().cpu().contiguous().clone() for name, value in state}
+    )
+
+
+def fill_exactly(net: nn.Module, tensors: Mapping[str, Tensor], otherwise: str) -> None:
+    """Fills a network with tensors of exactly its names and shapes.
+
+    Args:
+        net: filled in place.
+        tensors: name to tensor.
+        otherwise: what to say when they are not those of the network.
+
+    Raises:
+        InputError: names or shapes differ.
+    """
     try:
-        net3d.load_state_dict(tensors)
+        net.load_state_dict(tensors)
     except RuntimeError as e:
         reason = str(e).strip().splitlines()[-1].strip()
-        raise InputError(f"{path}: not the weights of this {recipe['name']} ({reason})") from e
-    return net3d.eval()
+        raise InputError(f"{otherwise} ({reason[:200]})") from e
 
 
 def _versions() -> dict[str, str]:

@@ -1,6 +1,7 @@
 """The network of a classification run: a 2D classifier by name, its weights, converted."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import torch
 from torch import nn
@@ -14,7 +15,7 @@ from thirdaxis.fusion.table import resolve
 from thirdaxis.nets.build import build, weights_named
 from thirdaxis.tasks.classify_plan import ClassifyPlan
 from thirdaxis.tasks.classify_settings import ClassifySettings
-from thirdaxis.tasks.segment_network import Made
+from thirdaxis.tasks.segment_network import Made, from_run
 
 
 def make_classifier(settings: ClassifySettings, plan: ClassifyPlan, *, load: bool = True) -> Made:
@@ -34,11 +35,12 @@ def make_classifier(settings: ClassifySettings, plan: ClassifyPlan, *, load: boo
             cannot take.
     """
     torch.manual_seed(settings.seed)
+    trained = load and settings.weights is not None and Path(settings.weights).is_dir()
     built = build(
         settings.network,
         classes=plan.outputs,
         in_channels=plan.channels,
-        weights=weights_named(settings.weights) if load else None,
+        weights=weights_named(settings.weights) if load and not trained else None,
         task="classify",
     )
     if isinstance(built.net, SqueezeNet):
@@ -61,7 +63,7 @@ def make_classifier(settings: ClassifySettings, plan: ClassifyPlan, *, load: boo
         with torch.no_grad():
             box = torch.zeros(1, plan.channels, *plan.size)
             out = net.eval()(box, **beside(net, box))
-    except (RuntimeError, InputError) as error:
+    except (RuntimeError, AssertionError, InputError) as error:
         reason = str(error).strip().splitlines()[0]
         raise UsageError(
             f"a box of {size} voxels does not go through {settings.network}: {reason}; take a "
@@ -73,4 +75,5 @@ def make_classifier(settings: ClassifySettings, plan: ClassifyPlan, *, load: boo
             f"{settings.network} gives {given} for a box, expected (1, {plan.outputs}): it is no "
             "classifier"
         )
-    return Made(net.train(), built.weights)
+    report = from_run(net, Path(str(settings.weights))) if trained else built.weights
+    return Made(net.train(), report)

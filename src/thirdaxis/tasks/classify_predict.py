@@ -15,15 +15,13 @@ from thirdaxis.errors import InputError, UsageError
 from thirdaxis.tasks.classify_cases import Cases, read_cases
 from thirdaxis.tasks.classify_crops import Crops, prepare
 from thirdaxis.tasks.classify_data import HeldBoxes
-from thirdaxis.tasks.classify_network import make_classifier
 from thirdaxis.tasks.classify_plan import ClassifyPlan
 from thirdaxis.tasks.classify_settings import ClassifySettings
 from thirdaxis.tasks.classify_table import Answers
 from thirdaxis.tasks.engine import Watch, no_watch
 from thirdaxis.tasks.hardware import pick_accelerator, pick_precision
-from thirdaxis.tasks.keep import BEST, LAST, read_checkpoint
+from thirdaxis.tasks.model import Model, load_model
 from thirdaxis.tasks.module import RunModule
-from thirdaxis.tasks.run_folder import read_run
 from thirdaxis.tasks.scans import find_scans
 
 
@@ -68,39 +66,28 @@ class Classifier:
         return torch.cat(found)
 
 
-def load_classifier(run_folder: Path, accelerator: str | None = None) -> Classifier:
-    """Rebuilds the chosen network of a run: the best one, or the last where none was set aside.
+def load_classifier(
+    path: str | Path | Model, accelerator: str | None = None, *, trust: bool = False
+) -> Classifier:
+    """Loads a network trained to classify.
 
     Args:
-        run_folder: made by `train`.
+        path: a run folder, or a trained model in any form that `load_model` reads.
         accelerator: `auto`, `cpu` or `gpu`; none takes the run's own.
+        trust: whether a program that the model names as its network may be called.
 
     Raises:
-        InputError: not a run folder of a classification, or a checkpoint that does not fit it.
+        InputError: not a trained model, or one of another task.
     """
-    run = read_run(run_folder)
-    if not isinstance(run.settings, ClassifySettings):
-        raise InputError(f"{run_folder}: a run of the task {run.settings.task!r}, not 'classify'")
-    device = pick_accelerator(accelerator or run.settings.accelerator, 1).replace("gpu", "cuda")
-    checkpoint = run_folder / (BEST if run.validation else LAST)
-    state = read_checkpoint(checkpoint)["state_dict"]
-    net = make_classifier(run.settings, run.plan, load=False).net
-    try:
-        net.load_state_dict(
-            {
-                name.removeprefix("net."): value
-                for name, value in state.items()
-                if name.startswith("net.")
-            }
-        )
-    except RuntimeError as error:
-        reason = " ".join(str(error).split())[:200]
-        raise InputError(f"{checkpoint}: does not fit the run's network ({reason})") from None
-    return Classifier(net.eval().to(device), run.settings, run.plan, torch.device(device))
+    model = load_model(path, task="classify", trust=trust)
+    settings, plan = model.settings, model.plan
+    assert isinstance(settings, ClassifySettings) and isinstance(plan, ClassifyPlan)
+    device = pick_accelerator(accelerator or settings.accelerator, 1).replace("gpu", "cuda")
+    return Classifier(model.net.to(device), settings, plan, torch.device(device))
 
 
 def predict(
-    run_folder: Path,
+    model: str | Path | Model,
     inputs: Path,
     out: Path,
     *,
@@ -110,7 +97,7 @@ def predict(
     """Writes what a trained classifier says of scans.
 
     Args:
-        run_folder: made by `train`.
+        model: a run folder, or a trained model in any form that `load_model` reads.
         inputs: a table with the columns of the run's (labels may be missing), a set of MedMNIST,
             or, for runs on whole scans and their middles, a scan or a folder of scans.
         out: the CSV file to write.
@@ -126,7 +113,7 @@ def predict(
     """
     if out.suffix.lower() != ".csv":
         raise UsageError(f"{out}: probabilities are written as .csv")
-    classifier = load_classifier(run_folder, accelerator)
+    classifier = load_classifier(model, accelerator)
     cases, settings = _cases(classifier.settings, inputs)
     found = answer(classifier, cases, settings, watch, labelled=False)
     out.parent.mkdir(parents=True, exist_ok=True)

@@ -138,8 +138,8 @@ class ClassifySettings(RunSettings):
 
     balance: Literal["none", "weights", "sampler"] = "weights"
     """Against classes of unlike size: the rarer ones weigh more in the loss (`weights`), or are
-    drawn as often (`sampler`); probabilities then are those among even classes. A grade has no
-    `weights`."""
+    drawn as often (`sampler`); probabilities then are those among even classes. Weights do nothing
+    for a grade."""
 
     grade_loss: Literal["mse", "smooth_l1"] = "mse"
     """Loss of `kind: grade`, in standard deviations of the training grades."""
@@ -198,12 +198,6 @@ class ClassifySettings(RunSettings):
             raise ValueError(f"kind {self.kind!r} has one label column, not {self.label_columns}")
         if self.kind != "classes" and self.medmnist:
             raise ValueError("a volume set of MedMNIST is of kind 'classes'")
-        if (
-            self.kind == "grade"
-            and self.balance == "weights"
-            and "balance" in self.model_fields_set
-        ):
-            raise ValueError("a grade has no class weights; take balance 'sampler' or 'none'")
         if self.kind == "labels" and self.balance == "sampler":
             raise ValueError("labels cannot be drawn evenly; take balance 'weights' or 'none'")
         if self.around == "mask" and self.mask_column is None and not self.medmnist:

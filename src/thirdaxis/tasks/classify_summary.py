@@ -15,6 +15,7 @@ from thirdaxis.tasks.classify_pictures import (
 from thirdaxis.tasks.classify_predict import answer, load_classifier
 from thirdaxis.tasks.engine import Display
 from thirdaxis.tasks.keep import HISTORY, read_history
+from thirdaxis.tasks.model import keep_model
 from thirdaxis.tasks.run_folder import CURVES, METRICS, PICTURES, Run
 
 PREDICTIONS = "predictions.csv"
@@ -55,6 +56,7 @@ def finish(run: Run[Any, Any], cases: Cases, shown: Display) -> dict[str, object
         "seconds": round(sum(row["seconds"] for row in history), 2),
     }
     write_text(run.folder / METRICS, json_text(metrics))
+    keep_model(run.folder)
     low, high = scores.intervals["auc"]
     shown.say(
         f"held-out samples: AUC {scores.values['auc']:.4f} (95 % {low:.4f} to {high:.4f}), "

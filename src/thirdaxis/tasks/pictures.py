@@ -10,13 +10,16 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
 from torch import Tensor
 
 from thirdaxis.atomic import atomic_path
 from thirdaxis.data.grid import to_grid
 from thirdaxis.data.volume import Volume
+from thirdaxis.tasks.page import DARK, LIGHT, LINES, plain_axes
 
 TRUTH, FOUND = "#35d07f", "#ff7a1a"
+SAMPLED = 2**20  # grey values that are enough to choose the window
 PLANES = ("axial", "coronal", "sagittal")
 
 
@@ -29,35 +32,43 @@ def save_figure(figure: Figure, path: Path) -> None:
 
 
 def draw_curves(history: Sequence[dict[str, float]], path: Path) -> None:
-    """Draws training loss and validation Dice over the epochs.
+    """Draws the curves of a run as a PNG on white; see `curves_figure`."""
+    save_figure(curves_figure(history), path)
+
+
+def curves_figure(history: Sequence[dict[str, float]]) -> Figure:
+    """Training loss, validation score and learning rate over the epochs.
 
     Args:
-        history: rows with `epoch`, `train_loss` and `val_dice` (nan where not validated).
-        path: the PNG to write.
+        history: rows with `epoch`, `train_loss`, `learning_rate` and `val_` and a score (nan where
+            not validated).
+
+    Returns:
+        The figure; its text has the ink of pages.
     """
-    figure = Figure(figsize=(8, 3.2), layout="constrained")
-    loss_axes, dice_axes = figure.subplots(1, 2)
-    epochs = [row["epoch"] + 1 for row in history]
-    loss_axes.plot(epochs, [row["train_loss"] for row in history], color="#3366cc")
-    loss_axes.set(xlabel="epoch", ylabel="training loss")
-    scored = [row for row in history if not math.isnan(row["val_dice"])]
-    dice_axes.plot(
-        [row["epoch"] + 1 for row in scored],
-        [row["val_dice"] for row in scored],
-        marker="o",
-        markersize=3,
-        color=FOUND,
-    )
-    dice_axes.set(xlabel="epoch", ylabel="validation Dice", ylim=(0, 1))
-    for axes in (loss_axes, dice_axes):
-        axes.grid(alpha=0.3)
-    save_figure(figure, path)
+    score = next(name for name in history[0] if name.startswith("val_"))
+    figure = Figure(figsize=(10, 3.2), layout="constrained")
+    panels = {
+        "training loss": "train_loss",
+        f"validation {score.removeprefix('val_')}": score,
+        "learning rate": "learning_rate",
+    }
+    names = {title: name for title, name in panels.items() if name in history[0]}
+    every = plain_axes(figure, 1, len(names))
+    for number, (axes, (title, name)) in enumerate(zip(every, names.items(), strict=True)):
+        known = [row for row in history if not math.isnan(row[name])]
+        epochs = [row["epoch"] + 1 for row in known]
+        mark = "o" if len(known) < 40 else None
+        axes.plot(epochs, [row[name] for row in known], color=LINES[number], marker=mark, ms=3)
+        axes.set(xlabel="epoch", title=title)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    return figure
 
 
 def draw_overlay(
     image: Volume, prediction: Tensor, truth: Tensor | None, title: str, path: Path
 ) -> None:
-    """Draws the three planes through the labelled structure, with the outlines of the labels.
+    """Draws the three planes through the labelled structure as a PNG.
 
     Args:
         image: the scan; its first channel is shown.
@@ -66,21 +77,41 @@ def draw_overlay(
         title: above the picture.
         path: the PNG to write.
     """
+    save_figure(overlay_figure(image, prediction, truth, title), path)
+
+
+def overlay_figure(
+    image: Volume, prediction: Tensor, truth: Tensor | None, title: str = ""
+) -> Figure:
+    """The three planes through the labelled structure, with the outlines of the labels.
+
+    Args:
+        image: the scan; its first channel is shown.
+        prediction: (D, H, W) label values on the scan's grid.
+        truth: the same of the true labels; none where they are not known.
+        title: above the picture.
+
+    Returns:
+        A dark figure.
+    """
     maps = [prediction] if truth is None else [prediction, truth]
-    scan = to_grid(image, mode="bilinear")
+    scan = to_grid(Volume(image.array[:1], image.affine), mode="bilinear")
     turned = [to_grid(Volume(labels[None], image.affine)).array[0].numpy() for labels in maps]
     grey = scan.array[0].float().numpy()
-    low, high = np.percentile(grey, (1, 99))
+    low, high = np.percentile(grey.ravel()[:: max(1, grey.size // SAMPLED)], (1, 99))
     centre = _centre(turned[-1] if turned[-1].any() else turned[0])
-    figure = Figure(figsize=(10, 4), layout="constrained")
-    figure.suptitle(title)
+    figure = Figure(figsize=(10, 4), layout="constrained", facecolor=DARK)
+    if title:
+        figure.suptitle(title, color=LIGHT)
     for plane, axes in enumerate(figure.subplots(1, 3)):
-        _show(axes, plane, grey, turned, centre, scan.spacing, (low, high))
+        _show(axes, plane, grey, turned, centre, scan.spacing, (float(low), float(high)))
     lines = [Line2D([], [], color=FOUND, label="predicted")]
     if truth is not None:
         lines.append(Line2D([], [], color=TRUTH, linestyle="--", label="true"))
-    figure.legend(handles=lines, loc="outside lower center", ncols=2, frameon=False)
-    save_figure(figure, path)
+    figure.legend(
+        handles=lines, loc="outside lower center", ncols=2, frameon=False, labelcolor=LIGHT
+    )
+    return figure
 
 
 def _centre(labels: np.ndarray) -> tuple[int, int, int]:
@@ -121,5 +152,5 @@ def _show(
         flat = np.take(labels, centre[plane], axis=plane)
         for value in sorted(set(np.unique(flat).tolist()) - {0}):
             axes.contour(flat == value, [0.5], colors=[colour], linewidths=1.2, linestyles=style)
-    axes.set_title(PLANES[plane], fontsize=9)
+    axes.set_title(PLANES[plane], fontsize=9, color=LIGHT)
     axes.set_axis_off()

@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from thirdaxis.tasks import classify_run, segment_run
+from thirdaxis.tasks import classify_run, segment_run, segment_summary
 from thirdaxis.tasks.engine import Display
 from thirdaxis.tasks.hardware import check_launch, rank
-from thirdaxis.tasks.run_folder import SETTINGS, read_run
+from thirdaxis.tasks.run_folder import METRICS, SETTINGS, read_run
+from thirdaxis.tasks.run_page import write_run_page
 from thirdaxis.tasks.settings import RunSettings
 
 Metrics = dict[str, object]
@@ -67,6 +68,25 @@ def resume(out: Path, display: Display | None = None) -> Metrics:
     settings = read_run(out).settings
     check_launch(settings.devices, settings.nodes)
     return RUNNERS[settings.task].resume(out, display)
+
+
+def report(out: Path) -> Path:
+    """Writes the page of a run, finished or under way.
+
+    Args:
+        out: the run folder.
+
+    Returns:
+        The page's path.
+
+    Raises:
+        InputError: not a run folder, or the data of a finished run are gone.
+        OSError: the page cannot be written.
+    """
+    run = read_run(out)
+    if (out / METRICS).is_file() and run.settings.task == "segment":
+        return segment_summary.write_report(run)
+    return write_run_page(run)
 
 
 def _wait_for(out: Path) -> None:

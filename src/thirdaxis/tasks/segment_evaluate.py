@@ -1,21 +1,29 @@
-"""Scores label maps against the truth: Dice and HD95 of each case, Dice over all voxels."""
+"""Scores label maps against the truth, alone or beside another method's: table, JSON and page."""
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 from thirdaxis.atomic import write_text
-from thirdaxis.data.classes import as_classes
-from thirdaxis.data.folder import read_folder
-from thirdaxis.data.volume import READERS, Volume, file_ending, read_labels, same_grid
+from thirdaxis.data.volume import Volume
 from thirdaxis.errors import InputError
 from thirdaxis.metrics.dice import GlobalDice, dice
 from thirdaxis.metrics.hausdorff import hd95
+from thirdaxis.metrics.paired import Paired, paired
 from thirdaxis.metrics.table import Row, csv_text, json_text, summary
-from thirdaxis.tasks.prepare import data_folder
-from thirdaxis.tasks.run_folder import SETTINGS, cases_named, read_run
+from thirdaxis.tasks.label_maps import (
+    Regions,
+    Truth,
+    find_truth,
+    label_files,
+    read_pair,
+    regions_of,
+)
 
 SCORES_CSV, SCORES_JSON = "scores.csv", "scores.json"
+COMPARED = ("dice", "hd95_mm", "volume_error_ml")
 
 
 @dataclass(frozen=True)
@@ -24,92 +32,78 @@ class Evaluation:
 
     Args:
         rows: one a case, sorted by name.
-        labels: foreground label value -> name.
-        global_dice: Dice of each label over the voxels of all cases.
+        labels: what was scored, number -> name.
+        global_dice: Dice of each over the voxels of all cases.
         unpredicted: how many label maps had no prediction.
+        predictions: case name -> predicted label map.
+        truth: what was scored against.
+        regions: which label values were scored.
+        compared: label name -> score -> comparison with the other predictions; empty without.
     """
 
     rows: tuple[Row, ...]
     labels: dict[int, str]
     global_dice: dict[int, float]
     unpredicted: int
+    predictions: dict[str, Path]
+    truth: Truth
+    regions: Regions
+    compared: dict[str, dict[str, Paired]] = field(default_factory=dict)
 
     def summary(self) -> dict[str, dict[str, float | int]]:
         """Per class and over all classes, as `thirdaxis.metrics.table.summary`."""
         return summary(self.rows, self.labels, self.global_dice)
 
-
-@dataclass(frozen=True)
-class Truth:
-    """The label maps to score against; `labels` is none where no `dataset.json` names them.
-
-    `of_value` says which classes their values are, see `thirdaxis.data.classes.Classes`.
-    """
-
-    files: dict[str, Path]
-    labels: dict[int, str] | None
-    complete: bool
-    of_value: tuple[tuple[int, int], ...] | None = None
+    def worst_first(self) -> list[Row]:
+        """The rows by mean Dice, those without any label last."""
+        return sorted(self.rows, key=lambda row: (math.isnan(row.mean_dice), row.mean_dice))
 
 
-def find_truth(against: Path) -> Truth:
-    """Finds the label maps that a path stands for.
+def evaluate(predictions: Path, against: Path, out: Path | None = None, **told: Any) -> Evaluation:
+    """Scores predictions and writes `scores.csv` and `scores.json`.
 
     Args:
-        against: a run folder (its held-out cases), a data set folder, or a folder of label maps.
+        predictions: as in `score`.
+        against: as in `score`.
+        out: folder for the scores; none takes `predictions`.
+        told: what else `score` takes.
 
     Returns:
-        Their files by case name. A run's held-out cases have to be predicted completely.
+        The scores.
 
     Raises:
-        InputError: nothing to score against.
+        InputError: as `score`.
+        UsageError: as `score`.
+        OSError: the files cannot be written.
     """
-    if (against / SETTINGS).is_file():
-        run = read_run(against)
-        folder = data_folder(run.settings)
-        cases = cases_named(folder, run.validation)
-        files = {case.name: case.label for case in cases if case.label is not None}
-        return Truth(files, folder.labels, complete=True, of_value=folder.cases[0].of_value)
-    if (against / "dataset.json").is_file():
-        folder = read_folder(against)
-        files = {case.name: case.label for case in folder.cases if case.label is not None}
-        return Truth(files, folder.labels, complete=False)
-    beside = against.parent / "dataset.json"
-    names = read_folder(against.parent).labels if beside.is_file() else None
-    return Truth(label_files(against), names, complete=False)
+    scores = score(predictions, against, **told)
+    target = predictions if out is None else out
+    target.mkdir(parents=True, exist_ok=True)
+    write_text(target / SCORES_CSV, csv_text(scores.rows, scores.labels))
+    more = {"compared_with_other": _plain(scores.compared)} if scores.compared else {}
+    text = json_text(scores.rows, scores.labels, scores.global_dice, more)
+    write_text(target / SCORES_JSON, text)
+    return scores
 
 
-def label_files(folder: Path) -> dict[str, Path]:
-    """The volume files of a folder by case name.
-
-    Raises:
-        InputError: no such folder, or no volumes in it.
-    """
-    if not folder.is_dir():
-        raise InputError(f"{folder}: no such folder")
-    found = {
-        path.name[: len(path.name) - len(file_ending(path))]: path
-        for path in sorted(folder.iterdir())
-        if path.is_file() and path.name[0] != "." and file_ending(path) in READERS
-    }
-    if not found:
-        raise InputError(f"{folder}: no label maps; expected files such as CASE.nii.gz")
-    return found
-
-
-def evaluate(
+def score(
     predictions: Path,
     against: Path,
-    out: Path | None = None,
     *,
+    labels: str | None = None,
+    prediction_labels: str | None = None,
+    other: Path | None = None,
     watch: Callable[[Sequence[str]], Iterable[str]] = lambda names: names,
 ) -> Evaluation:
-    """Scores predictions and writes `scores.csv` and `scores.json`.
+    """Scores predictions.
 
     Args:
         predictions: folder of label maps named as the cases, `CASE.nii.gz`.
         against: a run folder, a data set folder, or a folder of label maps.
-        out: folder for the scores; none takes `predictions`.
+        labels: what is scored, such as `1=liver,2=lesion` or `1+2=liver,2=lesion`; other values
+            are background then. None scores each label of the data set.
+        prediction_labels: the same of predictions whose values differ from the truth's.
+        other: another folder of predictions, to compare with over the cases that both have.
         watch: wraps the case names to show progress.
 
     Returns:
@@ -117,9 +111,40 @@ def evaluate(
 
     Raises:
         InputError: a prediction without a label map or on another grid, a label value that the
-            data set does not have, a held-out case of a run without a prediction.
+            data set does not have, a held-out case of a run without a prediction, no case in
+            common with the other predictions.
+        UsageError: labels that cannot be read.
     """
     truth = find_truth(against)
+    found = _matched(predictions, against, truth)
+    regions = regions_of(truth, labels, prediction_labels)
+    rivals = {} if other is None else _matched(other, against, truth)
+    common = sorted(set(found) & set(rivals))
+    if other is not None and not common:
+        raise InputError(f"{other}: no case in common with {predictions}")
+    totals = {number: GlobalDice([1]) for number in regions.names}
+    rows = tuple(
+        _score(name, *read_pair(found[name], truth.files[name], regions), regions, totals)
+        for name in watch(sorted(found))
+    )
+    ours = {row.name: row for row in rows}
+    theirs = [
+        _score(name, *read_pair(rivals[name], truth.files[name], regions), regions, {})
+        for name in watch(common)
+    ]
+    return Evaluation(
+        rows,
+        regions.names,
+        {number: total.compute()[1] for number, total in totals.items()},
+        len(set(truth.files) - set(found)),
+        found,
+        truth,
+        regions,
+        _compared([ours[name] for name in common], theirs, regions.names) if theirs else {},
+    )
+
+
+def _matched(predictions: Path, against: Path, truth: Truth) -> dict[str, Path]:
     found = label_files(predictions)
     strange = [name for name in found if name not in truth.files]
     if strange:
@@ -130,56 +155,44 @@ def evaluate(
             f"{predictions}: {len(lacking)} of the {len(truth.files)} held-out cases have no "
             f"prediction, the first is {lacking[0]!r}"
         )
-    labels = dict(truth.labels) if truth.labels else _labels_in(truth.files.values())
-    labels.pop(0, None)
-    if not labels:
-        raise InputError(f"{against}: the label maps hold background alone, nothing to score")
-    total = GlobalDice(list(labels))
-    rows = []
-    for name in watch(sorted(found)):
-        mine, its = _pair(found[name], truth.files[name], labels, truth.of_value)
-        total.update(mine.array[0], its.array[0])
-        values = list(labels)
-        rows.append(
-            Row(
-                name,
-                dice(mine.array[0], its.array[0], values),
-                hd95(mine.array[0], its.array[0], its.spacing, values),
-            )
-        )
-    scores = Evaluation(tuple(rows), labels, total.compute(), len(lacking))
-    target = predictions if out is None else out
-    target.mkdir(parents=True, exist_ok=True)
-    write_text(target / SCORES_CSV, csv_text(rows, labels))
-    write_text(target / SCORES_JSON, json_text(rows, labels, scores.global_dice))
-    return scores
+    return found
 
 
-def _pair(
-    prediction: Path,
-    truth: Path,
-    labels: dict[int, str],
-    of_value: tuple[tuple[int, int], ...] | None,
-) -> tuple[Volume, Volume]:
-    mine, its = read_labels(prediction), read_labels(truth)
-    its = Volume(as_classes(its.array, of_value), its.affine)
-    if not same_grid(mine, its):
-        raise InputError(
-            f"{prediction}: not on the grid of {truth}: {mine.shape} voxels of {mine.spacing} mm, "
-            f"expected {its.shape} of {its.spacing}"
-        )
-    for path, volume in ((prediction, mine), (truth, its)):
-        unknown = sorted(set(volume.array.unique().tolist()) - {0, *labels})
-        if unknown:
-            raise InputError(
-                f"{path}: has the label {unknown[0]}, the data set has 0 and "
-                f"{', '.join(map(str, labels))}"
-            )
-    return mine, its
+def _score(
+    name: str, mine: Volume, its: Volume, regions: Regions, totals: Mapping[int, GlobalDice]
+) -> Row:
+    millilitres = float(its.affine[:3, :3].det().abs()) / 1000
+    overlaps, distances, volumes = {}, {}, {}
+    for number in regions.names:
+        a = regions.pick(mine.array[0], regions.predicted, number)
+        b = regions.pick(its.array[0], regions.true, number)
+        overlaps[number] = dice(a, b, [1])[1]
+        distances[number] = hd95(a, b, its.spacing, [1])[1]
+        volumes[number] = (int(a.sum()) * millilitres, int(b.sum()) * millilitres)
+        if number in totals:
+            totals[number].update(a, b)
+    return Row(name, overlaps, distances, volumes)
 
 
-def _labels_in(files: Iterable[Path]) -> dict[int, str]:
-    values: set[int] = set()
-    for path in files:
-        values.update(read_labels(path).array.unique().tolist())
-    return {value: str(value) for value in sorted(values)}
+def _compared(
+    ours: Sequence[Row], theirs: Sequence[Row], names: Mapping[int, str]
+) -> dict[str, dict[str, Paired]]:
+    def values(rows: Sequence[Row], score: str, number: int) -> list[float]:
+        if score == "volume_error_ml":
+            return [abs(row.score("volume_difference_ml", number)) for row in rows]
+        return [row.score(score, number) for row in rows]
+
+    return {
+        name: {
+            score: paired(values(ours, score, number), values(theirs, score, number))
+            for score in COMPARED
+        }
+        for number, name in names.items()
+    }
+
+
+def _plain(compared: Mapping[str, Mapping[str, Paired]]) -> dict[str, dict[str, dict]]:
+    return {
+        name: {score: asdict(found) for score, found in scores.items()}
+        for name, scores in compared.items()
+    }

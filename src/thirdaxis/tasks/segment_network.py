@@ -59,7 +59,8 @@ def make_network(settings: SegmentSettings, plan: Plan, *, load: bool = True) ->
         statistics=settings.statistics,
         overrides=settings.overrides or None,
     )
-    _try_patch(net, settings, plan)
+    if load:  # a checkpoint comes from a run whose patch went through
+        _try_patch(net, settings, plan)
     report = from_run(net, Path(str(settings.weights))) if trained else built.weights
     return Made(net.train(), report)
 

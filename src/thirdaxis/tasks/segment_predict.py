@@ -10,45 +10,13 @@ from thirdaxis.data.dicom_seg import write_seg
 from thirdaxis.data.folder import Case, read_case
 from thirdaxis.data.volume import file_ending, read_labels, write_labels
 from thirdaxis.errors import InputError, UsageError, did_you_mean
-from thirdaxis.tasks.keep import BEST, read_checkpoint
+from thirdaxis.tasks.model import Model
 from thirdaxis.tasks.pictures import draw_overlay
 from thirdaxis.tasks.probabilities import probabilities_to
-from thirdaxis.tasks.run_folder import read_run
 from thirdaxis.tasks.scans import find_scans
-from thirdaxis.tasks.segment_network import make_network
-from thirdaxis.tasks.segmenter import Inference, Segmenter, pick_device
+from thirdaxis.tasks.segment_model import load_segmenter
+from thirdaxis.tasks.segmenter import Inference, Segmenter
 from thirdaxis.tasks.windows import Told, tell_nobody
-
-
-def load_segmenter(run_folder: Path, accelerator: str | None = None) -> Segmenter:
-    """Rebuilds the best network of a run.
-
-    Args:
-        run_folder: made by `train`.
-        accelerator: `auto`, `cpu` or `gpu`; none takes the run's own.
-
-    Returns:
-        The network, ready to be called on scans.
-
-    Raises:
-        InputError: not a run folder, or a checkpoint that does not fit it.
-    """
-    run = read_run(run_folder)
-    device = pick_device(accelerator or run.settings.accelerator)
-    state = read_checkpoint(run_folder / BEST)["state_dict"]
-    net = make_network(run.settings, run.plan, load=False).net
-    inner = {
-        name.removeprefix("net."): value for name, value in state.items() if name.startswith("net.")
-    }
-    try:
-        net.load_state_dict(inner)
-    except RuntimeError as error:
-        reason = " ".join(str(error).split())[:200]
-        raise InputError(
-            f"{run_folder / BEST}: does not fit the run's network ({reason})"
-        ) from None
-    return Segmenter(net.eval().to(device), run.settings, run.plan, device)
-
 
 FORMATS = ("nifti", "dicom-seg", "both")
 ENDINGS = (".nii.gz", ".dcm", ".npz", ".png")
@@ -106,13 +74,14 @@ class Predictions:
 
 
 def predict(
-    run_folder: Path,
+    model: str | Path | Model,
     inputs: Path,
     out: Path,
     how: Inference | None = None,
     outputs: Outputs | None = None,
     *,
     accelerator: str | None = None,
+    trust: bool = False,
     watch: Callable[[Sequence[Case]], Iterable[Case]] = lambda cases: cases,
     told: Told = tell_nobody,
     say: Callable[[str], None] = lambda line: None,
@@ -123,12 +92,13 @@ def predict(
     whose files are there and whole are not done again.
 
     Args:
-        run_folder: made by `train`.
+        model: a run folder, or a trained model in any form that `load_model` reads.
         inputs: a NIfTI, MetaImage or NRRD file, a folder of one DICOM series, or a folder of such.
         out: folder for the label maps, or for a single scan a name ending in `.nii.gz`.
         how: how the network is run; none as the run says.
         outputs: what is written; none writes `.nii.gz` label maps.
         accelerator: `auto`, `cpu` or `gpu`; none takes the run's own.
+        trust: whether a program that the model names as its network may be called.
         watch: wraps the scans to show progress.
         told: called with the windows done of the scan at hand, and their number.
         say: told each label map as it is written or found.
@@ -141,7 +111,7 @@ def predict(
         UsageError: an output that would overwrite an input, or one name for several scans.
     """
     outputs, how = outputs or Outputs(), how or Inference()
-    segmenter = load_segmenter(run_folder, accelerator)
+    segmenter = load_segmenter(model, accelerator, trust=trust)
     segmenter.labels_kept_whole(how)  # a wrong name is told before the first scan
     scans = find_scans(inputs, len(segmenter.plan.channels))
     stems = _stems(scans, out)

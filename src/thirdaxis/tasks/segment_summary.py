@@ -3,15 +3,21 @@
 import json
 import math
 from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 from thirdaxis.atomic import write_text
 from thirdaxis.data.volume import read_labels, write_labels
 from thirdaxis.tasks.keep import HISTORY, read_history
+from thirdaxis.tasks.model import keep_model
+from thirdaxis.tasks.page import Section
 from thirdaxis.tasks.pictures import draw_curves, draw_overlay
 from thirdaxis.tasks.prepare import data_folder, labelled_case
 from thirdaxis.tasks.run_folder import CURVES, METRICS, PICTURES, VALIDATION, Run, cases_named
-from thirdaxis.tasks.segment_evaluate import Evaluation, evaluate
-from thirdaxis.tasks.segment_predict import load_segmenter
+from thirdaxis.tasks.run_page import write_run_page
+from thirdaxis.tasks.scores_page import case_sections, numbers
+from thirdaxis.tasks.segment_evaluate import Evaluation, evaluate, score
+from thirdaxis.tasks.segment_model import load_segmenter
 from thirdaxis.tasks.segment_regions import score_regions
 
 
@@ -49,6 +55,8 @@ def finish(run: Run, say: Callable[[str], None]) -> dict[str, object]:
         "seconds": round(seconds, 2),
     }
     write_text(run.folder / METRICS, json.dumps(metrics, indent=2, allow_nan=False) + "\n")
+    keep_model(run.folder)
+    _page(run, scores)
     mean = table["mean"]
     lost = f" ({mean['hd95_infinite']} infinite)" if mean["hd95_infinite"] else ""
     say(
@@ -56,6 +64,26 @@ def finish(run: Run, say: Callable[[str], None]) -> dict[str, object]:
         f" HD95 {mean['hd95_mm_mean']:.2f} mm{lost}; see {run.folder}"
     )
     return metrics
+
+
+def write_report(run: Run[Any, Any]) -> Path:
+    """Scores the held-out label maps of a finished run again and writes its page.
+
+    Returns:
+        The page's path.
+
+    Raises:
+        InputError: the data or the label maps are gone.
+    """
+    return _page(run, score(run.folder / VALIDATION, run.folder))
+
+
+def _page(run: Run[Any, Any], scores: Evaluation) -> Path:
+    results = [
+        Section("Held-out cases", numbers(scores)),
+        *case_sections(scores, 3, scores.truth.images.get),
+    ]
+    return write_run_page(run, results)
 
 
 def _predict_held_out(run: Run) -> None:
