@@ -18,7 +18,7 @@ from thirdaxis.tasks.run_folder import cases_named, split_cases
 from thirdaxis.tasks.segment_data import SegmentData
 from thirdaxis.tasks.segment_module import SegmentModule
 from thirdaxis.tasks.segment_network import make_network
-from thirdaxis.tasks.segment_regions import regions_of
+from thirdaxis.tasks.segment_regions import scored
 from thirdaxis.tasks.segment_settings import SegmentSettings
 from thirdaxis.tasks.windows import logits_of
 
@@ -93,7 +93,7 @@ def dry_run(settings: SegmentSettings, say: Callable[[str], None], *, step: bool
     names = (
         ["background", *settings.labels] if settings.labels else list(classes_of(settings).values())
     )
-    regions_of(settings, dict(enumerate(names)))
+    scored(settings, dict(enumerate(names)))
     plan = Plan(dict(enumerate(names)), ("stand-in",), None, 1.0, patch)
     with torch.device("meta"):
         net = make_network(settings, plan, load=False).net

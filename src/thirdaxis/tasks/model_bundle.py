@@ -141,7 +141,7 @@ def _inference(settings: SegmentSettings, plan: Plan) -> dict[str, Any]:
         "dataloader": _of("DataLoader", dataset="@dataset", batch_size=1, num_workers=0),
         "inferer": _of(
             "SlidingWindowInferer",
-            roi_size=list(plan.patch),
+            roi_size=list(plan.window or plan.patch),
             sw_batch_size=4,
             overlap=settings.overlap,
             mode="gaussian",
@@ -171,7 +171,7 @@ def _preprocessing(settings: SegmentSettings, plan: Plan) -> list[Transform]:
             _of(
                 "Spacingd",
                 keys="image",
-                pixdim=list(steps.spacing),
+                pixdim=[step or -1.0 for step in steps.spacing],  # below 0: its own
                 mode="bilinear",
                 padding_mode="border",
                 align_corners=True,

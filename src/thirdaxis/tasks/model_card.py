@@ -86,7 +86,11 @@ def _flat(table: Mapping[str, Any], before: str = "") -> dict[str, float]:
 
 
 def _spacing(spacing: Any) -> str:
-    return "each scan's own" if not spacing else "×".join(f"{mm:g}" for mm in spacing) + " mm"
+    return (
+        "each scan's own"
+        if not spacing
+        else "×".join(f"{mm:g}" if mm else "own" for mm in spacing) + " mm"
+    )
 
 
 def _weights(weights: Mapping[str, Any]) -> str:
