@@ -108,7 +108,7 @@ def dry_run(settings: ClassifySettings, say: Callable[[str], None], *, step: boo
     if not step:
         return
     d, h, w = smallest_patch(net, 1, size)
-    absent = settings.weights is not None and not Path(settings.weights).exists()
+    absent = settings.weights is not None and not Path(settings.weights).is_file()
     if absent:
         say(f"weights: {settings.weights} not loaded; a random start stands in")
     with tempfile.TemporaryDirectory(prefix="thirdaxis-dry-") as place:
