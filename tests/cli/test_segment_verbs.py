@@ -26,7 +26,7 @@ def test_help_loads_nothing_heavier_than_the_front_door():
         "heavy = {'torchvision', 'monai', 'lightning', 'matplotlib', 'nibabel'} & set(sys.modules);"
         "sys.exit(f'loaded {heavy}' if heavy else code)"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, encoding="utf-8")
     assert done.returncode == 0, done.stderr
     for verb in ("train", "evaluate", "predict", "convert", "check", "quickstart"):
         assert verb in done.stdout
