@@ -1,27 +1,94 @@
-"""A classification run on stand-ins for its boxes: one step of training, one prediction."""
+"""A classification run on stand-ins for its data: one step of training, one prediction."""
 
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
-from thirdaxis.data.medmnist import SETS
-from thirdaxis.tasks.classify_cases import in_order
-from thirdaxis.tasks.classify_crops import Crops, intensity_of
+from thirdaxis.data.stand_in import write_stand_in, write_table
+from thirdaxis.tasks.classify_cases import make_plan, read_cases, split_samples
+from thirdaxis.tasks.classify_crops import prepare
 from thirdaxis.tasks.classify_data import ClassifyData
 from thirdaxis.tasks.classify_module import ClassifyModule
 from thirdaxis.tasks.classify_network import make_classifier
 from thirdaxis.tasks.classify_plan import ClassifyPlan
-from thirdaxis.tasks.classify_predict import Classifier
 from thirdaxis.tasks.classify_settings import ClassifySettings
 from thirdaxis.tasks.cost import cost_of, smallest_patch
+from thirdaxis.tasks.engine import no_watch
 
-SIDE = 64
-SAMPLES = 4
+WHOLE = (32, 32, 32)
+OF_EACH = 4
+TABLE, IMAGES, MASKS = "samples.csv", "imagesTr", "labelsTr"
+
+
+def written_labels(settings: ClassifySettings) -> list[list[str]]:
+    """Labels of the stand-ins as a table holds them, `OF_EACH` of each class."""
+    if settings.kind == "labels":
+        return [[str(n % 2)] * len(settings.label_columns) for n in range(2 * OF_EACH)]
+    if settings.kind == "grade":
+        return [[str(n % 5)] for n in range(2 * OF_EACH)]
+    classes = list(settings.classes or settings.class_names or ("0", "1"))
+    return [[label] for label in classes * OF_EACH]
+
+
+def answers(settings: ClassifySettings) -> tuple[str, ...]:
+    """What the network is asked for, by name."""
+    if settings.kind != "classes":
+        return settings.label_columns
+    told = (settings.classes or {}).values() or (one for (one,) in written_labels(settings))
+    return settings.class_names or tuple(sorted(set(told)))
+
+
+def box_of(settings: ClassifySettings) -> tuple[int, int, int]:
+    """The size of what the network sees, where the settings tell it."""
+    if settings.size is None and settings.size_mm is not None and settings.spacing is not None:
+        sides = zip(settings.size_mm, settings.spacing, strict=True)
+        d, h, w = (max(1, round(length / step)) for length, step in sides)
+        return d, h, w
+    return settings.size or WHOLE
+
+
+def write_data(settings: ClassifySettings, size: tuple[int, int, int], root: Path) -> None:
+    """Writes scans a little larger than a box, masks, and a table with every column asked for.
+
+    Args:
+        settings: name the columns and labels.
+        size: (d, h, w) of a box.
+        root: an empty folder.
+    """
+    labels = written_labels(settings)
+    shape = [side + 4 for side in size]
+    names = write_stand_in(
+        root,
+        shape,
+        {0: "background", 1: "place"},
+        cases=len(labels),
+        spacing=settings.spacing or (1.0, 1.0, 1.0),
+        between=settings.window or (0.0, 1000.0),
+    )
+    steps = tuple(reversed(settings.spacing or (1.0, 1.0, 1.0)))
+    middle = [side / 2 for side in reversed(shape)]
+    sign = {"voxel": None, "ras": 1, "lps": -1}[settings.centre_unit]
+    if sign is not None:  # x and y of LPS run the other way
+        signs = (sign, sign, 1)
+        middle = [s * m * step for s, m, step in zip(signs, middle, steps, strict=True)]
+    told = settings.columns()
+    rows = []
+    for number, (name, label) in enumerate(zip(names, labels, strict=True)):
+        row = {told.file: name, **dict(zip(told.labels, label, strict=True))}
+        row |= dict.fromkeys(filter(None, [told.patient]), f"patient {number}")
+        row |= dict.fromkeys(filter(None, [told.mask]), name)
+        row |= dict(zip(told.centre or (), map(str, middle), strict=False))
+        row |= dict(zip(told.spacing or (), map(str, steps), strict=False))
+        row |= dict.fromkeys(filter(None, [told.part]), ("train", "test")[number * 2 // len(names)])
+        rows.append(row)
+    write_table(root / TABLE, list(rows[0]), [list(row.values()) for row in rows])
 
 
 def dry_run(settings: ClassifySettings, say: Callable[[str], None], *, step: bool = True) -> None:
-    """Goes through a run without its data: the real network counted, a small one trained a step.
+    """Goes through a run without its data: the real network counted, then trained a small step.
 
     Args:
         settings: of the run; its data need not exist.
@@ -31,69 +98,61 @@ def dry_run(settings: ClassifySettings, say: Callable[[str], None], *, step: boo
     Raises:
         ThirdaxisError: whatever would stop the run, but for absent data and weights.
     """
-    plan = stand_in_plan(settings, size_of(settings))
+    size, names = box_of(settings), answers(settings)
+    plan = ClassifyPlan(settings.kind, names, (1,) * len(names), 1, size)
     with torch.device("meta"):
         net = make_classifier(settings, plan, load=False).net
-    cost = cost_of(net, (settings.batch, 1, *plan.size), settings.optimiser)
+    cost = cost_of(net, (settings.batch, 1, *size), settings.optimiser)
     say(f"network: {settings.network} by {settings.fusion}: {cost}")
-    say(f"batch: {(settings.batch, 1, *plan.size)} to {cost.answer}")
+    say(f"batch: {(settings.batch, 1, *size)} to {cost.answer}")
     if not step:
         return
-    d, h, w = smallest_patch(net, 1, plan.size)
+    d, h, w = smallest_patch(net, 1, size)
     absent = settings.weights is not None and not Path(settings.weights).is_file()
     if absent:
         say(f"weights: {settings.weights} not loaded; a random start stands in")
-    changes = {"batch": 2, "epoch_steps": 1, "workers": 0, "devices": 1, "accelerator": "cpu"}
-    told = settings.model_copy(update={**changes, **({"weights": None} if absent else {})})
-    loss, answers = _one_step(told, stand_in_plan(settings, (d, h, w)))
+    with tempfile.TemporaryDirectory(prefix="thirdaxis-dry-") as place:
+        write_data(settings, (d, h, w), Path(place))
+        told = {
+            "data": str(Path(place) / TABLE),
+            "image_folder": IMAGES,
+            "mask_folder": MASKS,
+            "size": (d, h, w),
+            "size_mm": None,
+            "spacing": None if settings.around == "whole" else settings.spacing,
+            "weights": None if absent else settings.weights,
+            "batch": 2,
+            "folds": 2,
+            "fold": 0,
+            "fraction": 1.0,
+            "selection": 0.0,
+            "cache": None,
+            "workers": 0,
+            "devices": 1,
+            "accelerator": "cpu",
+        }
+        loss, answer = _one_step(settings.model_copy(update=told))
     say(f"one step on stand-ins in boxes of {d}×{h}×{w}: loss {loss:.4f}")
-    say(f"answers to {len(answers)} held-out stand-ins: {tuple(answers.shape)}")
+    say(f"prediction of a held-out stand-in: {dict(zip(names, answer.tolist(), strict=False))}")
 
 
-def size_of(settings: ClassifySettings) -> tuple[int, int, int]:
-    """The size of the boxes as far as the settings tell; 64 voxels a side where the data do."""
-    if settings.size is not None:
-        return settings.size
-    if settings.size_mm is not None and settings.spacing is not None:
-        pairs = zip(settings.size_mm, settings.spacing, strict=True)
-        d, h, w = (max(1, round(length / step)) for length, step in pairs)
-        return d, h, w
-    side = 28 if settings.medmnist and not settings.data.endswith("_64.npz") else SIDE
-    return side, side, side
-
-
-def stand_in_plan(settings: ClassifySettings, size: tuple[int, int, int]) -> ClassifyPlan:
-    """Classes as far as the settings tell; two where the data do."""
-    known = SETS.get(Path(settings.data).stem.removesuffix("_64"))
-    names: tuple[str, ...] = settings.label_columns
-    if settings.kind == "classes":
-        mapped = tuple(
-            sorted(set((settings.classes or {"0": "0", "1": "1"}).values()), key=in_order)
-        )
-        names = settings.class_names or (known.labels if known else mapped)
-    counts = (SAMPLES,) * len(names)
-    return ClassifyPlan(settings.kind, names, counts, 1, size, mean=0.5, spread=1.0)
-
-
-def _one_step(settings: ClassifySettings, plan: ClassifyPlan) -> tuple[float, torch.Tensor]:
-    random = torch.Generator().manual_seed(settings.seed)
-    margin = settings.shift()
-    sides = [side + 2 * margin for side in plan.size]
-    number = SAMPLES * plan.outputs
-    boxes = tuple(torch.randn(1, *sides, generator=random) for _ in range(number))
-    names = tuple(f"stand-in {n}" for n in range(number))
-    crops = Crops(names, boxes, margin, (1.0,) * number, intensity_of(settings))
-    truth = torch.arange(number) % plan.outputs
-    if plan.kind == "labels":
-        truth = torch.randint(2, (number, plan.outputs), generator=random)
-    elif plan.kind == "grade":
-        truth = torch.arange(number).float()
+def _one_step(settings: ClassifySettings) -> tuple[float, Tensor]:
+    cases = read_cases(settings)
+    parts = split_samples(cases, settings)
+    training, test = (
+        prepare(cases.named(parts[part], settings.data), settings, no_watch, "")
+        for part in ("training", "test")
+    )
+    plan = make_plan(cases, parts, settings, training.shape)
     net = make_classifier(settings, plan).net
-    module = ClassifyModule(net, settings, plan, steps=1, training=2 * SAMPLES)
+    truth = plan.truth(cases.labels(parts["training"]))
+    data = ClassifyData((training, truth), None, settings)
+    module = ClassifyModule(net, settings, plan, 1, len(training))
     (optimiser,), _ = module.configure_optimizers()
-    batch = next(iter(ClassifyData((crops, truth), None, settings).train_dataloader()))
-    loss = module.loss(module(batch["image"], batch["thickness"]), batch["truth"])
+    loss = module.training_step(next(iter(data.train_dataloader())), 0)
     loss.backward()
     optimiser.step()
-    answers = Classifier(net.eval(), settings, plan, torch.device("cpu"))(crops)
-    return float(loss.detach()), answers
+    module.eval()
+    with torch.no_grad():
+        answer = plan.answers(module(test.image(0)[None].float(), test.thickness[0]))
+    return float(loss.detach()), answer.flatten()

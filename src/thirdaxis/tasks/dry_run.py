@@ -1,5 +1,6 @@
 """A run without its data, of every task: the network counted, one step on stand-ins."""
 
+import warnings
 from collections.abc import Callable
 
 import yaml
@@ -28,4 +29,7 @@ def dry_run(settings: RunSettings, say: Callable[[str], None], *, step: bool = T
         ThirdaxisError: whatever would stop the run, but for absent data and weights.
     """
     say(yaml.safe_dump(settings.plain(), sort_keys=False).rstrip())
-    DRY_RUNS[settings.task](settings, say, step=step)
+    with warnings.catch_warnings():
+        # The step is taken without Lightning's trainer, which would keep what is logged.
+        warnings.filterwarnings("ignore", message="You are trying to `self.log")
+        DRY_RUNS[settings.task](settings, say, step=step)

@@ -18,6 +18,7 @@ from thirdaxis.tasks.run_folder import cases_named, split_cases
 from thirdaxis.tasks.segment_data import SegmentData
 from thirdaxis.tasks.segment_module import SegmentModule
 from thirdaxis.tasks.segment_network import make_network
+from thirdaxis.tasks.segment_regions import scored
 from thirdaxis.tasks.segment_settings import SegmentSettings
 from thirdaxis.tasks.windows import logits_of
 
@@ -92,6 +93,7 @@ def dry_run(settings: SegmentSettings, say: Callable[[str], None], *, step: bool
     names = (
         ["background", *settings.labels] if settings.labels else list(classes_of(settings).values())
     )
+    scored(settings, dict(enumerate(names)))
     plan = Plan(dict(enumerate(names)), ("stand-in",), None, 1.0, patch)
     with torch.device("meta"):
         net = make_network(settings, plan, load=False).net
@@ -126,5 +128,7 @@ def _one_step(settings: SegmentSettings) -> tuple[float, Tensor]:
     loss.backward()
     optimiser.step()
     scan = both[1][0]
-    answer = logits_of(net.eval(), scan.image, plan.patch, 0.0, thickness=scan.spacing[0])
-    return float(loss), answer
+    answer = logits_of(
+        net.eval(), scan.image, plan.patch, settings.overlap, thickness=scan.spacing[0]
+    )
+    return float(loss.detach()), answer
