@@ -1,4 +1,5 @@
 import json
+import shutil
 import subprocess
 import sys
 
@@ -54,6 +55,66 @@ def test_train_predict_evaluate(tmp_path, make_phantoms, phantom_settings, capsy
     assert "6 cases" in table and "bright" in table and "HD95" in table
     scores = json.loads((tmp_path / "scores" / "scores.json").read_text(encoding="utf-8"))
     assert f"{scores['summary']['mean']['dice_mean']:.4f}" in table
+
+
+def test_a_folder_with_a_bad_scan_is_done_and_ends_with_one(phantom_run, tmp_path, capsys):
+    images = tmp_path / "scans"
+    images.mkdir()
+    for number in (0, 1):
+        name = f"phantom_00{number}.nii.gz"
+        shutil.copy(phantom_run.parent / "data" / "imagesTr" / name, images / name)
+    (images / "bad.nii.gz").write_bytes(b"\x1f\x8b broken")
+    out = tmp_path / "out"
+    words = ["predict", str(phantom_run), str(images), "-o", str(out)]
+    more = ["--flip", "width, depth", "--largest", "bright", "--overlap", "0.1"]
+    assert run([*words, *more, "--precision", "bf16", "--probabilities"]) == 1
+    told = capsys.readouterr()
+    good = [out / f"phantom_00{number}.nii.gz" for number in (0, 1)]
+    assert told.out.splitlines() == [str(path) for path in good]
+    assert told.err.startswith("error: ") and "bad.nii.gz" in told.err
+    assert told.err.count("\n") == 1
+    (images / "bad.nii.gz").unlink()
+    assert run(words) == 0
+    said = [f"{path}: is there already; --overwrite does it again" for path in good]
+    assert capsys.readouterr().out.splitlines() == said
+    assert run([*words, "--overwrite"]) == 0
+    assert capsys.readouterr().out.splitlines() == [str(path) for path in good]
+    for flags, line in {
+        ("--flip", "sideways"): "no axis 'sideways' to flip",
+        ("--overlap", "1"): "overlap is a share",
+        ("--precision", "16"): "precision is '32' or 'bf16'",
+        ("--format", "dicom"): "no format 'dicom'",
+        ("--largest", "brigth"): "did you mean 'bright'",
+    }.items():
+        assert run([*words, *flags]) == 2
+        assert line in capsys.readouterr().err
+
+
+def test_evaluate_takes_folders_of_any_tool_and_leaves_a_page(phantom_run, tmp_path, capsys):
+    truth = phantom_run.parent / "data" / "labelsTr"
+    other = tmp_path / "other"
+    other.mkdir()
+    for path in sorted((phantom_run / "validation").glob("*.nii.gz")):
+        image = nibabel.load(path)
+        values = np.array([0, 7, 5], np.uint8)[np.asarray(image.dataobj)]
+        nibabel.save(nibabel.Nifti1Image(values, image.affine), other / path.name)
+    words = ["evaluate", str(other), str(truth), "-o", str(tmp_path / "scores"), "--pictures", "1"]
+    labels = ["--labels", "1=bright,2=dark"]
+    assert run([*words, *labels, "--prediction-labels", "7=bright,5=dark"]) == 0
+    told = capsys.readouterr().out
+    page = tmp_path / "scores" / "scores.html"
+    assert f"Each case: {page}" in told and "4 other label maps have no prediction" in told
+    scores = json.loads((tmp_path / "scores" / "scores.json").read_text(encoding="utf-8"))
+    again = json.loads((phantom_run / "metrics.json").read_text(encoding="utf-8"))
+    mean = again["scores"]["mean"]["dice_mean"]
+    assert scores["summary"]["mean"]["dice_mean"] == pytest.approx(mean)
+    assert run([*words, "--labels", "1-bright"]) == 2
+    assert "expected VALUE=NAME" in capsys.readouterr().err
+    assert run(words) == 1  # 5 and 7 are no labels of the data set
+    assert "--labels says which values to score" in capsys.readouterr().err
+    assert run([*words, *labels, "--images", str(tmp_path / "none")]) == 1
+    assert run([*words, *labels, "--against", str(phantom_run / "validation")]) == 0
+    assert "bright: Dice" in capsys.readouterr().out
 
 
 def test_resume_takes_the_runs_settings_and_refuses_others(phantom_run, capsys):

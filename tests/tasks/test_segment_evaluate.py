@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy.spatial.distance import cdist
 
-from thirdaxis.errors import InputError
+from thirdaxis.errors import InputError, UsageError
 from thirdaxis.tasks.segment import evaluate
 
 AFFINE = np.diag([-2.0, 1.0, 3.0, 1.0])
@@ -96,7 +96,9 @@ def test_what_cannot_be_scored_is_one_line(maps, tmp_path):
     with pytest.raises(InputError, match="not on the grid"):
         evaluate(found, truth)
     save(found, "a", np.full((8, 8, 6), 7))
-    with pytest.raises(InputError, match="has the label 7, the data set has 0 and 1, 2, 3"):
+    with pytest.raises(
+        InputError, match="has the label 7, the data set has 0 and 1, 2, 3; --labels"
+    ):
         evaluate(found, truth)
     with pytest.raises(InputError, match="no such folder"):
         evaluate(tmp_path / "none", truth)
@@ -107,3 +109,91 @@ def test_what_cannot_be_scored_is_one_line(maps, tmp_path):
     with pytest.raises(InputError, match="background alone"):
         evaluate(tmp_path / "void", tmp_path / "void")
     assert not (found / "scores.csv").exists()
+
+
+def test_volumes_are_in_millilitres(maps):
+    a, b = evaluate(*maps).rows
+    voxel = 2 * 1 * 3 / 1000
+    assert a.volumes_ml[1] == pytest.approx((64 * voxel, 64 * voxel))
+    assert b.volumes_ml[2] == pytest.approx((0, 8 * voxel))
+    assert b.score("volume_difference_ml", 2) == pytest.approx(-8 * voxel)
+    assert b.score("volume_difference_percent", 2) == -100
+
+
+def test_maps_of_other_tools_are_matched_and_their_values_named(tmp_path):
+    truth, found = np.zeros((8, 8, 6)), np.zeros((8, 8, 6))
+    truth[1:5, 1:5, 1:5], truth[2:4, 2:4, 2:4] = 1, 2
+    found[1:5, 1:5, 1:5], found[2:4, 2:4, 2:4], found[7, 7, 5] = 40, 50, 99
+    save(tmp_path / "truth", "case_7_0000", truth)
+    save(tmp_path / "found", "case_7.seg", found)
+    (row,) = evaluate(
+        tmp_path / "found",
+        tmp_path / "truth",
+        tmp_path / "out",
+        labels="1+2=liver, 2=lesion",
+        prediction_labels="50=lesion,40+50=liver",
+    ).rows
+    assert row.name == "case_7"
+    assert row.dice == {1: 1.0, 2: 1.0}  # the liver holds its lesion; 99 is background
+    swapped = evaluate(
+        tmp_path / "found",
+        tmp_path / "truth",
+        tmp_path / "out",
+        labels="1+2=liver,2=lesion",
+        prediction_labels="50=liver,40+50=lesion",
+    )
+    assert swapped.rows[0].dice == pytest.approx({1: 2 * 8 / 72, 2: 2 * 8 / 72})
+    assert swapped.labels == {1: "liver", 2: "lesion"}
+
+
+@pytest.mark.parametrize(
+    ("labels", "predicted", "line"),
+    [
+        ("1:liver", None, "labels '1:liver': expected VALUE=NAME"),
+        ("one=liver", None, "expected VALUE=NAME"),
+        ("1=", None, "expected VALUE=NAME"),
+        ("0=air", None, "0 and below are background"),
+        ("1=a,2=a", None, "'a' is there twice; join values as 1\\+2=a"),
+        ("1=a,2=b", "1=a", "--prediction-labels names a, --labels names a, b"),
+        (None, "1=a", "--prediction-labels goes with --labels"),
+    ],
+)
+def test_labels_that_say_nothing_are_refused(maps, labels, predicted, line):
+    with pytest.raises(UsageError, match=line):
+        evaluate(*maps, labels=labels, prediction_labels=predicted)
+
+
+def test_two_files_of_one_case_are_refused(maps):
+    found, truth = maps
+    save(found, "a_0000", np.ones((8, 8, 6)))
+    with pytest.raises(InputError, match=r"a_0000.nii.gz: is of the case 'a', and so is a.nii.gz"):
+        evaluate(found, truth)
+
+
+def test_two_folders_of_predictions_are_compared_case_by_case(tmp_path):
+    random = np.random.default_rng(0)
+    for number in range(6):
+        truth = np.zeros((8, 8, 6))
+        truth[1:6, 1:6, 1:5] = 1
+        good, bad = truth.copy(), truth.copy()
+        good[random.integers(1, 3), 1, 1] = 0
+        bad[1 : 2 + number % 2, 1:6, 1:5] = 0
+        for folder, array in (("truth", truth), ("good", good), ("bad", bad)):
+            save(tmp_path / folder, f"case_{number}", array)
+    save(tmp_path / "bad", "case_6", truth)
+    save(tmp_path / "truth", "case_6", truth)
+    scores = evaluate(tmp_path / "good", tmp_path / "truth", other=tmp_path / "bad")
+    found = scores.compared["1"]["dice"]
+    ours = {row.name: row.dice[1] for row in scores.rows}
+    theirs = {row.name: row.dice[1] for row in evaluate(tmp_path / "bad", tmp_path / "truth").rows}
+    assert set(theirs) - set(ours) == {"case_6"} and found.cases == 6
+    assert found.mean == pytest.approx(np.mean([ours[name] - theirs[name] for name in ours]))
+    assert 0 < found.low <= found.mean <= found.high
+    # All six are better, so both signs of six: the least p that six cases can give.
+    assert found.p == pytest.approx(2 / 2**6)
+    evaluate(tmp_path / "good", tmp_path / "truth", other=tmp_path / "bad")
+    told = json.loads((tmp_path / "good" / "scores.json").read_text(encoding="utf-8"))
+    assert told["compared_with_other"]["1"]["dice"]["p"] == pytest.approx(2 / 2**6)
+    save(tmp_path / "alone", "case_6", truth)
+    with pytest.raises(InputError, match="no case in common"):
+        evaluate(tmp_path / "good", tmp_path / "truth", other=tmp_path / "alone")

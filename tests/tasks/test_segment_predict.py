@@ -1,3 +1,5 @@
+import shutil
+
 import nibabel
 import numpy as np
 import pytest
@@ -5,10 +7,12 @@ import SimpleITK as sitk
 import torch
 from torch import nn
 
-from thirdaxis.data.volume import read_volume
+from thirdaxis.data.dicom_seg import read_seg
+from thirdaxis.data.volume import read_labels, read_volume
 from thirdaxis.errors import InputError, UsageError
 from thirdaxis.tasks.plan import Plan
 from thirdaxis.tasks.segment import (
+    Inference,
     Outputs,
     Segmenter,
     load_segmenter,
@@ -153,3 +157,101 @@ def test_the_best_network_is_rebuilt_as_it_was(phantom_run):
     assert not net.training
     for name, value in net.state_dict().items():
         assert torch.equal(value, state[f"net.{name}"])
+
+
+def test_a_folder_survives_bad_scans_and_skips_finished_ones(phantom_run, tmp_path):
+    images = tmp_path / "scans"
+    images.mkdir()
+    for number in (0, 1, 2):
+        name = f"phantom_{number:03d}.nii.gz"
+        shutil.copy(phantom_run.parent / "data" / "imagesTr" / name, images / name)
+    (images / "phantom_001.nii.gz").write_bytes(b"\x1f\x8b broken")
+    nibabel.save(
+        nibabel.Nifti1Image(np.zeros((5, 6, 7, 2), np.float32), np.eye(4)), images / "two.nii.gz"
+    )
+    said = []
+    done = predict(phantom_run, images, tmp_path / "out", say=said.append)
+    good = [tmp_path / "out" / f"phantom_{number}.nii.gz" for number in ("000", "002")]
+    assert done.written == good and done.finished == []
+    assert list(done.failed) == ["phantom_001", "two"]
+    assert "phantom_001.nii.gz: damaged" in done.failed["phantom_001"]
+    assert "two.nii.gz: the scan has 2 channels" in done.failed["two"]
+    assert sorted((tmp_path / "out").iterdir()) == good
+    assert said == [str(path) for path in good]
+
+    good[0].write_bytes(good[0].read_bytes()[:200])  # not whole: it is done again
+    before = good[1].stat().st_mtime_ns
+    again = predict(phantom_run, images, tmp_path / "out")
+    assert (again.written, again.finished) == (good[:1], good[1:])
+    assert good[1].stat().st_mtime_ns == before
+    # Probabilities are asked for now: they are not there.
+    more = predict(phantom_run, images, tmp_path / "out", outputs=Outputs(probabilities=True))
+    assert more.written == good
+    third = predict(
+        phantom_run, images, tmp_path / "out", outputs=Outputs(probabilities=True, overwrite=True)
+    )
+    assert third.written == good and third.finished == []
+    npz = tmp_path / "out" / "phantom_000.npz"
+    npz.write_bytes(npz.read_bytes()[:-200])
+    last = predict(phantom_run, images, tmp_path / "out", outputs=Outputs(probabilities=True))
+    assert (last.written, last.finished) == (good[:1], good[1:])
+
+
+def test_probabilities_lie_on_the_scans_grid_and_agree_with_the_labels(phantom_run, tmp_path):
+    source = phantom_run.parent / "data" / "imagesTr" / "phantom_003.nii.gz"
+    told = []
+    done = predict(
+        phantom_run,
+        source,
+        tmp_path / "out" / "one.nii.gz",
+        Inference(flips=("width",)),
+        Outputs(probabilities=True),
+        told=lambda done, total: told.append(done == total),
+    )
+    assert told[-1]
+    labels = nibabel.load(done.written[0])
+    with np.load(tmp_path / "out" / "one.npz") as file:
+        probabilities, affine, names = (file[key] for key in ("probabilities", "affine", "labels"))
+    assert probabilities.dtype == np.float16
+    assert names.tolist() == ["background", "bright", "dark"]
+    assert probabilities.shape == (3, *labels.shape[::-1])
+    np.testing.assert_allclose(probabilities.astype(float).sum(0), 1, atol=2e-3)
+    np.testing.assert_allclose(affine[:, [2, 1, 0, 3]], nibabel.load(source).affine, atol=1e-5)
+    top = np.sort(probabilities.astype(float), 0)
+    clear = top[-1] - top[-2] > 2e-3
+    found = np.asarray(labels.dataobj).T
+    assert clear.mean() > 0.9
+    np.testing.assert_array_equal(probabilities.argmax(0)[clear], found[clear])
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
+        "one.nii.gz",
+        "one.npz",
+    ]
+
+
+def test_a_dicom_series_becomes_a_segmentation_object_that_says_the_same(
+    phantom_run, tmp_path, shared_data
+):
+    pytest.importorskip("highdicom", reason="needs the extra dicom")
+    series = shared_data / "dicom" / "mr_hippocampus_crop"
+    done = predict(phantom_run, series, tmp_path, outputs=Outputs("both"))
+    (label_map,) = done.written
+    assert label_map.name.endswith(".nii.gz")
+    (seg,) = tmp_path.glob("*.dcm")
+    raw, names = read_seg(seg, series)
+    assert np.array_equal(raw.array, read_labels(label_map).array.numpy())
+    assert set(names.values()) <= {"bright", "dark"} and raw.array.any()
+    assert predict(phantom_run, series, tmp_path, outputs=Outputs("both")).finished == [label_map]
+    alone = predict(phantom_run, series, tmp_path / "alone", outputs=Outputs("dicom-seg"))
+    assert [path.suffix for path in (tmp_path / "alone").iterdir()] == [".dcm"]
+    assert alone.written[0].suffix == ".dcm"
+
+
+def test_formats_that_cannot_be_are_refused(phantom_run, tmp_path):
+    scan = phantom_run.parent / "data" / "imagesTr" / "phantom_003.nii.gz"
+    with pytest.raises(InputError, match=r"phantom_003.nii.gz: not a DICOM series; --format nifti"):
+        predict(phantom_run, scan, tmp_path / "out", outputs=Outputs("dicom-seg"))
+    with pytest.raises(UsageError, match="no format 'dicom'; did you mean 'dicom-seg'"):
+        Outputs("dicom")
+    with pytest.raises(UsageError, match="no label 'liver'"):
+        predict(phantom_run, scan, tmp_path / "out", Inference(largest=("liver",)))
+    assert not (tmp_path / "out").exists()

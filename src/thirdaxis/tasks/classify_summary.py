@@ -17,6 +17,7 @@ from thirdaxis.tasks.engine import Display
 from thirdaxis.tasks.keep import HISTORY, read_history
 from thirdaxis.tasks.model import keep_model
 from thirdaxis.tasks.run_folder import CURVES, METRICS, PICTURES, Run
+from thirdaxis.tasks.run_page import recorded_results, write_run_page
 
 PREDICTIONS = "predictions.csv"
 
@@ -56,6 +57,7 @@ def finish(run: Run[Any, Any], cases: Cases, shown: Display) -> dict[str, object
         "seconds": round(sum(row["seconds"] for row in history), 2),
     }
     write_text(run.folder / METRICS, json_text(metrics))
+    write_run_page(run, recorded_results(run.folder))
     keep_model(run.folder)
     low, high = scores.intervals["auc"]
     shown.say(

@@ -185,6 +185,11 @@ def photographed(figure: Figure, quality: int = 88) -> str:
     return _data("image/webp", buffer.getvalue())
 
 
+def embedded(path: Path) -> str:
+    """A PNG file for `Picture`."""
+    return _data("image/png", path.read_bytes())
+
+
 def plain_axes(figure: Figure, rows: int = 1, columns: int = 1) -> list[Any]:
     """Axes of a curves figure, row by row: themed ink, a light grid, no box around them."""
     every = figure.subplots(rows, columns, squeeze=False).flatten().tolist()

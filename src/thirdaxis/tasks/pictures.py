@@ -50,7 +50,7 @@ def curves_figure(history: Sequence[dict[str, float]]) -> Figure:
     figure = Figure(figsize=(10, 3.2), layout="constrained")
     panels = {
         "training loss": "train_loss",
-        f"validation {score.removeprefix('val_')}": score,
+        f"validation {score_word(score)}": score,
         "learning rate": "learning_rate",
     }
     names = {title: name for title, name in panels.items() if name in history[0]}
@@ -63,6 +63,12 @@ def curves_figure(history: Sequence[dict[str, float]]) -> Figure:
         axes.set(xlabel="epoch", title=title)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     return figure
+
+
+def score_word(column: str) -> str:
+    """What people call the score of a column such as `val_dice` or `val_auc`."""
+    word = column.removeprefix("val_")
+    return word.upper() if len(word) < 4 else word.capitalize()
 
 
 def draw_overlay(

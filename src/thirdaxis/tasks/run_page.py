@@ -1,24 +1,29 @@
 """The page of a training run, finished or under way: what came of it, how, and from what."""
 
+import json
 import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from thirdaxis.errors import InputError
 from thirdaxis.tasks.keep import HISTORY, read_history
 from thirdaxis.tasks.page import (
     Facts,
     Fixed,
     Picture,
     Section,
+    Table,
     Text,
     drawn,
+    embedded,
     write_page,
 )
-from thirdaxis.tasks.pictures import curves_figure
+from thirdaxis.tasks.pictures import curves_figure, score_word
 from thirdaxis.tasks.run_folder import (
     CONVERSION,
     METRICS,
+    PICTURES,
     PLAN,
     SETTINGS,
     SPLIT,
@@ -58,7 +63,7 @@ def write_run_page(run: Run[Any, Any], results: Sequence[Section] = ()) -> Path:
     lead = (
         f"{settings.network}, {settings.fusion}, "
         f"{'weights: ' + Path(settings.weights).name if settings.weights else 'random start'}; "
-        f"{len(run.training)} training and {len(run.validation)} held-out cases of "
+        f"{len(run.training)} training and {len(run.test or run.validation)} held-out cases of "
         f"{Path(settings.data).name}.{under_way}"
     )
     sections = [
@@ -67,6 +72,31 @@ def write_run_page(run: Run[Any, Any], results: Sequence[Section] = ()) -> Path:
         Section("From what", file_parts(run.folder)),
     ]
     return write_page(run.folder / REPORT, f"Run {run.folder.resolve().name}", lead, sections)
+
+
+def recorded_results(folder: Path) -> list[Section]:
+    """Results of a finished run as its files hold them: scores with intervals, and pictures.
+
+    Args:
+        folder: a run folder whose `metrics.json` has `scores` and `intervals`, name by name.
+
+    Raises:
+        InputError: it has not.
+    """
+    try:
+        told = json.loads((folder / METRICS).read_text(encoding="utf-8"))
+        rows = [
+            [name, value, *told["intervals"].get(name, (None, None))]
+            for name, value in told["scores"].items()
+        ]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise InputError(f"{folder / METRICS}: not the scores of a run ({error})") from None
+    table = Table(["score", "value", "95 % from", "to"], rows)
+    pictures = [
+        Picture(embedded(path), path.stem, path.stem)
+        for path in sorted((folder / PICTURES).glob("*.png"))
+    ]
+    return [Section("Held-out samples", [table]), Section("Pictures", pictures)]
 
 
 def training_parts(
@@ -84,7 +114,7 @@ def training_parts(
         ("training time", _duration(sum(row["seconds"] for row in history)), ""),
     ]
     if best is not None:
-        name = f"best validation {score.removeprefix('val_')}"
+        name = f"best validation {score_word(score)}"
         facts.insert(1, (name, f"{best[score]:.4f}", f"epoch {best['epoch'] + 1:.0f}"))
     curves = Picture(drawn(curves_figure(history)), "Loss, validation score and learning rate")
     return [Facts(facts), curves]

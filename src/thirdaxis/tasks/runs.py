@@ -10,7 +10,7 @@ from thirdaxis.tasks import classify_run, segment_run, segment_summary
 from thirdaxis.tasks.engine import Display
 from thirdaxis.tasks.hardware import check_launch, rank
 from thirdaxis.tasks.run_folder import METRICS, SETTINGS, read_run
-from thirdaxis.tasks.run_page import write_run_page
+from thirdaxis.tasks.run_page import recorded_results, write_run_page
 from thirdaxis.tasks.settings import RunSettings
 
 Metrics = dict[str, object]
@@ -84,9 +84,11 @@ def report(out: Path) -> Path:
         OSError: the page cannot be written.
     """
     run = read_run(out)
-    if (out / METRICS).is_file() and run.settings.task == "segment":
+    if not (out / METRICS).is_file():
+        return write_run_page(run)
+    if run.settings.task == "segment":
         return segment_summary.write_report(run)
-    return write_run_page(run)
+    return write_run_page(run, recorded_results(out))
 
 
 def _wait_for(out: Path) -> None:

@@ -24,10 +24,10 @@ def find_scans(inputs: Path, channels: int = 1) -> list[Case]:
         channels: how many a scan has.
 
     Returns:
-        One case a scan, without a label map, sorted by name.
+        One case a scan, without a label map, sorted by name. Channels may be missing.
 
     Raises:
-        InputError: nothing there, or channels missing.
+        InputError: nothing there, or more files of a scan than channels.
         UsageError: two scans of one name.
     """
     if not inputs.exists():
@@ -59,7 +59,7 @@ def _volume_files(folder: Path, channels: int) -> list[Case]:
         grouped[part[1] if part is not None and belongs else name].append(path)
     scans = []
     for name, files in grouped.items():
-        if len(files) not in (1, channels):
+        if len(files) > channels:
             raise InputError(
                 f"{folder}: the scan {name!r} has {len(files)} files, expected one for each of "
                 f"{channels} channels"
