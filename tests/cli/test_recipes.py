@@ -63,6 +63,6 @@ def test_a_dry_run_needs_nothing_and_leaves_nothing(recipe, capsys, monkeypatch)
     told = capsys.readouterr()
     assert "epochs: 7\n" in told.out and "fusion: slicewise\n" in told.out
     assert "network: unet by slicewise: 0.39 M parameters" in told.out
-    assert "one step on stand-ins in patches of 8×8×8" in told.out
+    assert "one step on stand-ins of 8×8×8" in told.out
     assert told.err == ""
     assert [path.name for path in recipe.parent.iterdir()] == ["table.yaml"]

@@ -1,12 +1,11 @@
 """A classification run on stand-ins for its data: one step of training, one prediction."""
 
-import tempfile
-from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from torch import Tensor
+from torch import nn
 
+from thirdaxis.data.medmnist import SETS
 from thirdaxis.data.stand_in import write_stand_in, write_table
 from thirdaxis.tasks.classify_cases import make_plan, read_cases, split_samples
 from thirdaxis.tasks.classify_crops import prepare
@@ -15,8 +14,8 @@ from thirdaxis.tasks.classify_module import ClassifyModule
 from thirdaxis.tasks.classify_network import make_classifier
 from thirdaxis.tasks.classify_plan import ClassifyPlan
 from thirdaxis.tasks.classify_settings import ClassifySettings
-from thirdaxis.tasks.cost import cost_of, smallest_patch
 from thirdaxis.tasks.engine import no_watch
+from thirdaxis.tasks.one_step import one_step
 
 WHOLE = (32, 32, 32)
 OF_EACH = 4
@@ -29,7 +28,9 @@ def written_labels(settings: ClassifySettings) -> list[list[str]]:
         return [[str(n % 2)] * len(settings.label_columns) for n in range(2 * OF_EACH)]
     if settings.kind == "grade":
         return [[str(n % 5)] for n in range(2 * OF_EACH)]
-    classes = list(settings.classes or settings.class_names or ("0", "1"))
+    known = SETS.get(Path(settings.data).stem.removesuffix("_64"))
+    usual = known.labels if known else ("0", "1")
+    classes = list(settings.classes or settings.class_names or usual)
     return [[label] for label in classes * OF_EACH]
 
 
@@ -87,56 +88,35 @@ def write_data(settings: ClassifySettings, size: tuple[int, int, int], root: Pat
     write_table(root / TABLE, list(rows[0]), [list(row.values()) for row in rows])
 
 
-def dry_run(settings: ClassifySettings, say: Callable[[str], None], *, step: bool = True) -> None:
-    """Goes through a run without its data: the real network counted, then trained a small step.
-
-    Args:
-        settings: of the run; its data need not exist.
-        say: told line by line what came out.
-        step: whether to train and predict besides counting.
-
-    Raises:
-        ThirdaxisError: whatever would stop the run, but for absent data and weights.
-    """
+def network_of(settings: ClassifySettings) -> tuple[nn.Module, tuple[int, int, int]]:
+    """The network of a run as it would be, and the size of its boxes."""
     size, names = box_of(settings), answers(settings)
     plan = ClassifyPlan(settings.kind, names, (1,) * len(names), 1, size)
-    with torch.device("meta"):
-        net = make_classifier(settings, plan, load=False).net
-    cost = cost_of(net, (settings.batch, 1, *size), settings.optimiser)
-    say(f"network: {settings.network} by {settings.fusion}: {cost}")
-    say(f"batch: {(settings.batch, 1, *size)} to {cost.answer}")
-    if not step:
-        return
-    d, h, w = smallest_patch(net, 1, size)
-    absent = settings.weights is not None and not Path(settings.weights).is_file()
-    if absent:
-        say(f"weights: {settings.weights} not loaded; a random start stands in")
-    with tempfile.TemporaryDirectory(prefix="thirdaxis-dry-") as place:
-        write_data(settings, (d, h, w), Path(place))
-        told = {
-            "data": str(Path(place) / TABLE),
-            "image_folder": IMAGES,
-            "mask_folder": MASKS,
-            "size": (d, h, w),
-            "size_mm": None,
-            "spacing": None if settings.around == "whole" else settings.spacing,
-            "weights": None if absent else settings.weights,
-            "batch": 2,
-            "folds": 2,
-            "fold": 0,
-            "fraction": 1.0,
-            "selection": 0.0,
-            "cache": None,
-            "workers": 0,
-            "devices": 1,
-            "accelerator": "cpu",
-        }
-        loss, answer = _one_step(settings.model_copy(update=told))
-    say(f"one step on stand-ins in boxes of {d}×{h}×{w}: loss {loss:.4f}")
-    say(f"prediction of a held-out stand-in: {dict(zip(names, answer.tolist(), strict=False))}")
+    return make_classifier(settings, plan, load=False).net, size
 
 
-def _one_step(settings: ClassifySettings) -> tuple[float, Tensor]:
+def step(settings: ClassifySettings, size: tuple[int, int, int], root: Path) -> tuple[float, str]:
+    """Trains one step on stand-ins and judges a held-out one.
+
+    Args:
+        settings: of the run, made small.
+        size: (d, h, w) of a box.
+        root: an empty folder, for the stand-ins.
+
+    Returns:
+        The loss, and the answer in words.
+    """
+    write_data(settings, size, root)
+    told = {
+        "data": str(root / TABLE),
+        "image_folder": IMAGES,
+        "mask_folder": MASKS,
+        "size": size,
+        "size_mm": None,
+        "spacing": None if settings.around == "whole" else settings.spacing,
+        "selection": 0.0,
+    }
+    settings = settings.model_copy(update=told)
     cases = read_cases(settings)
     parts = split_samples(cases, settings)
     training, test = (
@@ -144,15 +124,12 @@ def _one_step(settings: ClassifySettings) -> tuple[float, Tensor]:
         for part in ("training", "test")
     )
     plan = make_plan(cases, parts, settings, training.shape)
-    net = make_classifier(settings, plan).net
     truth = plan.truth(cases.labels(parts["training"]))
-    data = ClassifyData((training, truth), None, settings)
+    net = make_classifier(settings, plan).net
     module = ClassifyModule(net, settings, plan, 1, len(training))
-    (optimiser,), _ = module.configure_optimizers()
-    loss = module.training_step(next(iter(data.train_dataloader())), 0)
-    loss.backward()
-    optimiser.step()
+    loss = one_step(module, ClassifyData((training, truth), None, settings))
     module.eval()
     with torch.no_grad():
         answer = plan.answers(module(test.image(0)[None].float(), test.thickness[0]))
-    return float(loss.detach()), answer.flatten()
+    told_of = zip(plan.names, answer.flatten().tolist(), strict=False)
+    return loss, ", ".join(f"{name} {value:.3f}" for name, value in told_of)
