@@ -207,6 +207,7 @@ def main() -> None:
         line = dict(zip(FIELDS, (*row, seed, *numbers, seconds), strict=True))
         classified.keep(told.runs, line)
         write_table(told, volumes)
+    write_table(told, volumes)
 
 
 if __name__ == "__main__":
