@@ -65,7 +65,7 @@ class Answers:
         return [f"{value:g}" for value in self.truth[number].reshape(-1).tolist()]
 
     def _answer_cells(self, number: int) -> list[str]:
-        cells = [f"{value:.8g}" for value in self.answers[number].reshape(-1).tolist()]
+        cells = [f"{value:.9g}" for value in self.answers[number].reshape(-1).tolist()]
         decided = [self.names[int(self.answers[number].argmax())]] if self.kind == "classes" else []
         return [*decided, *cells]
 
