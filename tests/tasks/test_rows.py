@@ -51,8 +51,16 @@ def test_a_file_without_rows_is_one_run():
             None,
             "x.yaml: makes its own data, and is run by: thirdaxis run",
         ),
-        ({"rows": ["ACS p."]}, "ACS p.", "x.yaml: rows is a table of row name -> settings"),
-        ({"rows": {"ACS p.": "acs"}}, "ACS p.", "x.yaml: rows is a table of row name -> settings"),
+        (
+            {"rows": ["ACS p."]},
+            "ACS p.",
+            "x.yaml: rows is a table of row name -> table of settings",
+        ),
+        (
+            {"rows": {"ACS p.": "acs"}},
+            "ACS p.",
+            "x.yaml: rows is a table of row name -> table of settings",
+        ),
     ],
 )
 def test_rows_that_cannot_be_chosen(told, name, said):
