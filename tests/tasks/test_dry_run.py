@@ -87,6 +87,7 @@ def test_what_would_stop_the_run_stops_the_dry_run(values, said, tmp_path, monke
         {"kind": "grade", "around": "centre", "centre_columns": ["x", "y", "z"], "size": [9, 9, 9]},
         {"part_column": "part", "size": [16, 16, 16], "spacing_columns": ["a", "b", "c"]},
         {"around": "middle", "size_mm": [20, 20, 20], "spacing": [2, 1, 1], "centre_unit": "lps"},
+        {"data": "organmnist3d.npz", "size": [9, 9, 9]},
     ],
 )
 def test_every_kind_of_classification(values):

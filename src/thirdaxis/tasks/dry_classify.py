@@ -5,6 +5,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from thirdaxis.data.medmnist import SETS
 from thirdaxis.data.stand_in import write_stand_in, write_table
 from thirdaxis.tasks.classify_cases import make_plan, read_cases, split_samples
 from thirdaxis.tasks.classify_crops import prepare
@@ -27,7 +28,9 @@ def written_labels(settings: ClassifySettings) -> list[list[str]]:
         return [[str(n % 2)] * len(settings.label_columns) for n in range(2 * OF_EACH)]
     if settings.kind == "grade":
         return [[str(n % 5)] for n in range(2 * OF_EACH)]
-    classes = list(settings.classes or settings.class_names or ("0", "1"))
+    known = SETS.get(Path(settings.data).stem.removesuffix("_64"))
+    usual = known.labels if known else ("0", "1")
+    classes = list(settings.classes or settings.class_names or usual)
     return [[label] for label in classes * OF_EACH]
 
 
