@@ -1,5 +1,6 @@
 """What the benchmarks of classification share: runs, their lines of results, their intervals."""
 
+import argparse
 import csv
 import json
 import statistics
@@ -18,6 +19,31 @@ from thirdaxis.tasks.classify_table import read_answers
 from thirdaxis.tasks.settings_files import make_settings
 
 RESULTS = "results.csv"
+
+
+def told_by(doc: str, data: str, steps: int) -> tuple[argparse.Namespace, list[str]]:
+    """What the command line of a benchmark tells, and the words that its rows have to have.
+
+    Args:
+        doc: of the benchmark.
+        data: what its data are.
+        steps: of a run, where nothing else is told.
+    """
+    parser = argparse.ArgumentParser(description=doc.splitlines()[0])
+    parser.add_argument("data", type=Path, help=data)
+    parser.add_argument("weights", type=Path, help="folder with NETWORK.safetensors")
+    parser.add_argument("--runs", type=Path, required=True)
+    parser.add_argument("--seeds", default="0,1,2")
+    parser.add_argument("--rows", default="", help="rows with all of these, such as acs,imagenet")
+    parser.add_argument("--steps", type=int, default=steps)
+    parser.add_argument("--precision", choices=("32", "bf16"), default="32")
+    parser.add_argument("--accelerator", choices=("auto", "cpu", "gpu"), default="cpu")
+    parser.add_argument("--threads", type=int, default=1)
+    told = parser.parse_args()
+    told.command = [told.data.name, told.weights.name, "--runs", "runs", "--seeds", told.seeds]
+    told.command += ["--steps", str(told.steps), "--precision", told.precision]
+    told.runs.mkdir(parents=True, exist_ok=True)
+    return told, [word for word in told.rows.split(",") if word]
 
 
 def train(settings: dict[str, Any], folder: Path, threads: int) -> float:

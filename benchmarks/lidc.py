@@ -63,7 +63,7 @@ def settings_of(row: Row, seed: int, told: argparse.Namespace) -> dict[str, Any]
         "batch": 16,
         "epochs": 4,
         "epoch_steps": told.steps // 4,
-        "learning_rate": 3e-4 if start == "imagenet" else 1e-3,
+        "learning_rate": 1e-3,
         # The last network is judged: no sample is set aside, none has a say in the choice.
         "selection": 0,
         "precision": "bf16-mixed" if told.precision == "bf16" else "32",
@@ -190,22 +190,8 @@ def write_table(told: argparse.Namespace, volumes: dict[str, float]) -> None:
 
 def main() -> None:
     """Runs what is missing and writes the table."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("data", type=Path, help="folder with labels.csv, images and masks")
-    parser.add_argument("weights", type=Path, help="folder with NETWORK.safetensors")
-    parser.add_argument("--runs", type=Path, required=True)
-    parser.add_argument("--seeds", default="0,1,2")
-    parser.add_argument("--rows", default="", help="rows with all of these, such as acs,imagenet")
-    parser.add_argument("--steps", type=int, default=200)
-    parser.add_argument("--precision", choices=("32", "bf16"), default="32")
-    parser.add_argument("--accelerator", choices=("auto", "cpu", "gpu"), default="cpu")
-    parser.add_argument("--threads", type=int, default=1)
-    told = parser.parse_args()
-    told.command = [told.data.name, told.weights.name, "--runs", "runs", "--seeds", told.seeds]
-    told.command += ["--steps", str(told.steps), "--precision", told.precision]
-    told.runs.mkdir(parents=True, exist_ok=True)
+    told, words = classified.told_by(__doc__, "folder with labels.csv, images and masks", 200)
     volumes = volumes_of(told.data)
-    words = [word for word in told.rows.split(",") if word]
     chosen = [row for row in EVERY if all(word in map(str, row) for word in words)]
     # By seed first, so that a table of one seed is there early.
     for seed, row in itertools.product(map(int, told.seeds.split(",")), chosen):

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from thirdaxis.atomic import atomic_path, write_text
+from thirdaxis.atomic import atomic_path, write_folder, write_text
 
 
 def test_the_file_appears_at_the_end_with_its_ending_kept(tmp_path):
@@ -54,4 +54,31 @@ def test_a_full_disk_is_an_error(tmp_path):
 
     with pytest.raises(OSError, match="No space left"):
         write()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_new_folder_appears_whole_and_an_old_one_keeps_other_files(tmp_path, monkeypatch):
+    write_folder(tmp_path / "a" / "b", {"one.txt": b"1", "deep/two.txt": b"2"})
+    assert (tmp_path / "a" / "b" / "deep" / "two.txt").read_bytes() == b"2"
+    (tmp_path / "a" / "b" / "other.txt").write_text("mine")
+    write_folder(tmp_path / "a" / "b", {"one.txt": b"3", "new/three.txt": b"4"})
+    found = {p.name: p.read_bytes() for p in (tmp_path / "a" / "b").rglob("*") if p.is_file()}
+    assert found == {"one.txt": b"3", "two.txt": b"2", "three.txt": b"4", "other.txt": b"mine"}
+    monkeypatch.chdir(tmp_path / "a" / "b")
+    write_folder(Path("."), {"one.txt": b"5"})
+    assert (tmp_path / "a" / "b" / "one.txt").read_bytes() == b"5"
+    assert [path.name for path in (tmp_path / "a").iterdir()] == ["b"]
+
+
+def test_a_failure_leaves_no_folder(tmp_path, monkeypatch):
+    calls = []
+
+    def fail_at_the_second(path, content):
+        calls.append(path)
+        if len(calls) == 2:
+            raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", fail_at_the_second)
+    with pytest.raises(OSError, match="No space left"):
+        write_folder(tmp_path / "new", {"one.txt": b"1", "two.txt": b"2"})
     assert list(tmp_path.iterdir()) == []

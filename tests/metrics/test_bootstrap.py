@@ -72,3 +72,11 @@ def test_what_cannot_be_drawn_is_refused():
         bootstrap(lambda chosen: {}, 2, strata=[0, 1, 1])
     with pytest.raises(InputError, match="at least one"):
         bootstrap(lambda chosen: {}, 0)
+
+
+def test_strata_are_drawn_again_each_by_itself():
+    halves = [number % 2 for number in range(60)]
+    both = bootstrap(lambda chosen: {"x": VALUES[chosen].mean()}, 60, strata=halves, draws=2000)
+    parts = [VALUES[half::2] for half in (0, 1)]
+    error = np.sqrt(sum(part.var() / len(part) for part in parts)) / 2
+    assert both["x"] == pytest.approx(VALUES.mean() + error * np.array([-1.96, 1.96]), abs=0.12)

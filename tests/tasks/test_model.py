@@ -142,9 +142,10 @@ def test_an_operator_that_asks_for_thickness_is_told_it_by_the_spacing(tmp_path,
         torch.testing.assert_close(found, model.net(part, thickness=torch.tensor([4.0])))
         thin = model.net(part, thickness=torch.tensor([1.0]))
         assert not torch.allclose(found, thin, atol=1e-4)
-    save_model(untrained(values), tmp_path / "own")
-    with pytest.raises(UsageError, match="train with a spacing"):
-        load_network(tmp_path / "own")
+    for number, own in enumerate([None, (None, 1.0, 1.0)]):
+        save_model(untrained(values, own), tmp_path / f"{number}")
+        with pytest.raises(UsageError, match="train with a spacing"):
+            load_network(tmp_path / f"{number}")
 
 
 PROGRAM = """

@@ -6,6 +6,7 @@ from thirdaxis.tasks.patches import (
     MOST_CENTRES,
     PatchDataset,
     PatchSampler,
+    augmentation,
     light_augmentation,
     pad_to,
     random_centres,
@@ -107,3 +108,25 @@ def test_centres_are_of_their_kind_and_few():
     full = torch.ones(1, 30, 30, 30)
     inside, outside = random_centres(full, 1)
     assert len(inside) == MOST_CENTRES and torch.equal(inside, outside)
+
+
+def test_quarter_turns_reach_every_way_round_and_take_the_labels_along():
+    cube = (4, 4, 4)
+    cases = [coded_case(0, cube)]
+    data = PatchDataset(cases, cube, 0.5, augmentation("lidc", 1.0), seed=0)
+    seen = set()
+    for item in range(400):
+        patch = data[item]
+        assert torch.equal(patch["image"].sort().values.sum(), cases[0].image.sum())
+        codes = patch["image"].long() - 10_000
+        flat = cases[0].label.reshape(-1)
+        assert torch.equal(flat[codes.reshape(-1)].long(), patch["label"].reshape(-1))
+        seen.add(tuple(codes[0, :2, :2, :2].reshape(-1).tolist()))
+    assert len(seen) == 48  # all rotations and reflections of a cube
+
+
+def test_a_run_names_its_augmentation():
+    assert augmentation("none", 1.0) == []
+    assert [type(one) for one in augmentation("light", 1.0)] == [
+        type(one) for one in light_augmentation(1.0)
+    ]

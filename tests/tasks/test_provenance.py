@@ -36,7 +36,7 @@ def run(tmp_path):
         },
         "test",
     )
-    plan = Plan({0: "background", 1: "kidney"}, ("CT",), None, 1.0, (8, 16, 16))
+    plan = Plan({0: "background", 1: "kidney"}, ("CT",), (None, 1.5, 1), 1.0, (8, 16, 16))
     run = Run(tmp_path / "run", settings, plan, ("jane_doe", "john_doe"), ("jim_doe",))
     run.folder.mkdir()
     write_run(run.folder, run, "converted", f"weights from {weights}: 9 tensors loaded, 2 missing")
@@ -115,5 +115,12 @@ def test_the_card_has_the_header_of_the_hub_and_the_facts(run, tmp_path, licence
     assert header.get("license_name") == (None if licence else "not-stated")
     assert header["datasets"] == ["Kidneys of Someplace"] and "dice" in header["metrics"]
     text = (tmp_path / "README.md").read_text(encoding="utf-8")
-    for fact in ("1 kidney", "CC-BY-SA 4.0", "bsd-3-clause", "2 cases", "kidney dice_mean | 0.875"):
+    for fact in (
+        "own×1.5×1 mm",
+        "1 kidney",
+        "CC-BY-SA 4.0",
+        "bsd-3-clause",
+        "2 cases",
+        "kidney dice_mean | 0.875",
+    ):
         assert fact in text

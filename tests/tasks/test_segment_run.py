@@ -9,10 +9,12 @@ import torch
 import yaml
 
 from thirdaxis.data.folder import Case, Folder
+from thirdaxis.data.grid import to_grid
 from thirdaxis.data.volume import read_labels, read_volume, write_labels
 from thirdaxis.errors import InputError, UsageError
 from thirdaxis.tasks.keep import read_checkpoint
 from thirdaxis.tasks.prepare import Prepared
+from thirdaxis.tasks.preprocess import preprocessing
 from thirdaxis.tasks.run_folder import read_run, split_cases
 from thirdaxis.tasks.segment import evaluate, load_segmenter, make_settings, resume, train
 from thirdaxis.tasks.segment_data import SegmentData
@@ -197,3 +199,64 @@ def test_merged_labels_are_learnt_and_scored(make_phantoms, phantom_settings, tm
         volume = read_labels(data / "labelsTr" / f"{name}.nii.gz")
         write_labels(mine / f"{name}.nii.gz", (volume.array[0] > 0).long(), volume.affine)
     assert evaluate(mine, tmp_path / "run").global_dice == {1: 1.0}
+
+
+def test_regions_are_scored_besides_the_classes(make_phantoms, phantom_settings, tmp_path):
+    data = make_phantoms(tmp_path / "data", 6)
+    told = {"data": str(data), **phantom_settings, "epochs": 1}
+    regions = {"both": ["bright", "dark"]}
+    metrics = train(make_settings(told | {"regions": regions}, "test"), tmp_path / "run")
+    assert set(metrics["scores"]) == {"bright", "dark", "both", "mean"}
+    shared = total = 0
+    for name in json.loads((tmp_path / "run" / "split.json").read_text())["validation"]:
+        found = read_labels(tmp_path / "run" / "validation" / f"{name}.nii.gz").array > 0
+        truth = read_labels(data / "labelsTr" / f"{name}.nii.gz").array > 0
+        shared += int((found & truth).sum())
+        total += int(found.sum()) + int(truth.sum())
+    assert metrics["scores"]["both"]["dice_global"] == pytest.approx(2 * shared / total)
+
+
+@pytest.mark.parametrize(
+    ("regions", "said"),
+    [
+        ({"both": ["brigth"]}, "no class 'brigth'; did you mean 'bright'"),
+        ({"dark": ["bright"]}, "expected a new name"),
+        ({"a,b": ["bright"]}, "expected a new name"),
+        ({"none": []}, "at least one class"),
+    ],
+)
+def test_regions_of_no_class_are_refused_before_training(
+    regions, said, make_phantoms, phantom_settings, tmp_path
+):
+    data = make_phantoms(tmp_path / "data", 3)
+    told = {"data": str(data), **phantom_settings, "regions": regions}
+    with pytest.raises(UsageError, match=said):
+        train(make_settings(told, "test"), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_windows_overlap_and_spacing_by_axis(make_phantoms, phantom_settings, tmp_path):
+    """As the liver recipes: depth alone is resampled, windows are larger than patches."""
+    data = make_phantoms(tmp_path / "data", 6)
+    told = {
+        "data": str(data),
+        **phantom_settings,
+        "epochs": 1,
+        "spacing": "2,own,own",
+        "predict_patch": [8, 24, 24],
+        "overlap": [0.5, 0, 0.25],
+    }
+    train(make_settings(told, "test"), tmp_path / "run")
+    run = read_run(tmp_path / "run")
+    assert run.plan.spacing == (2.0, None, None) and run.plan.window == (8, 24, 24)
+    assert run.plan.patch == (8, 16, 16)
+    segmenter = load_segmenter(tmp_path / "run")
+    sizes = []
+    segmenter.net.register_forward_pre_hook(lambda _, given: sizes.append(given[0].shape[2:]))
+    scan = read_volume(data / "imagesTr" / "phantom_000.nii.gz")
+    assert segmenter(scan).shape == scan.shape
+    assert set(sizes) == {(8, 24, 24)}
+    seen = preprocessing(run.settings, run.plan).image(scan)
+    turned = to_grid(scan)
+    assert seen.spacing == pytest.approx((2.0, *turned.spacing[1:]))
+    assert seen.shape[1:] == turned.shape[1:]

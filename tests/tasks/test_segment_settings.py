@@ -41,6 +41,14 @@ def test_settings_cannot_be_changed():
         ({"intensity": "window", "window": (300, -100)}, "lower end first"),
         ({"batch": 3, "devices": 2}, "batch 3 cannot be shared by 2 devices"),
         ({"precision": "8"}, "setting 'precision'"),
+        ({"augment": "lidc", "patch": "8,8,16"}, "turns patches and needs a cube"),
+        ({"augment": "lidc"}, "turns patches and needs a cube"),
+        ({"overlap": [0.5, 1, 0]}, "setting 'overlap'"),
+        ({"labels": {"liver": "all"}}, "setting 'labels'"),
+        ({"labels": {"liver": 0}}, "setting 'labels'"),
+        ({"spacing": "1,x,1"}, "setting 'spacing'"),
+        ({"loss": "dicee"}, "setting 'loss'"),
+        ({"class_weights": [-1, 1]}, "setting 'class_weights'"),
         ({"orientation": "up"}, "setting 'orientation'"),
     ],
 )
@@ -130,3 +138,12 @@ def test_assignments_are_read_as_yaml():
     }
     with pytest.raises(UsageError, match="expected NAME=VALUE"):
         read_assignments(["epochs"])
+
+
+def test_short_forms_of_labels_augmentation_and_spacing():
+    told = {"data": "d", "labels": {"liver": 1, "all": [2, 3]}, "spacing": "1.5,own,own"}
+    settings = make_settings(told | {"augment": False, "class_weights": "1,2,4"}, "test")
+    assert settings.labels == {"liver": (1,), "all": (2, 3)}
+    assert settings.spacing == (1.5, None, None)
+    assert settings.augment == "none" and settings.class_weights == (1, 2, 4)
+    assert make_settings(yaml.safe_load(yaml.safe_dump(settings.plain())), "again") == settings

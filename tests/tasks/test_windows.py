@@ -97,3 +97,14 @@ def test_flips_average_the_probabilities_of_all_combinations(flips):
 def test_an_unknown_axis_is_named():
     with pytest.raises(UsageError, match="no axis 'hight' to flip; did you mean 'height'"):
         next(logit_slabs(Placed(), torch.zeros(1, 4, 4, 4), (4, 4, 4), 0.5, flips=("hight",)))
+
+
+def test_overlap_along_each_axis_is_that_of_monai():
+    image = torch.randn(1, 12, 9, 10)
+    overlap = (0.625, 0.0, 0.5)
+    expected = sliding_window_inference(
+        image[None], (8, 4, 4), 3, Placed(), overlap=overlap, mode="gaussian"
+    )
+    torch.testing.assert_close(logits_of(Placed(), image, (8, 4, 4), overlap), expected[0])
+    other = logits_of(Placed(), image, (8, 4, 4), 0.5)
+    assert not torch.allclose(other, expected[0])

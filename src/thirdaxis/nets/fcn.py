@@ -28,9 +28,10 @@ class FCN(nn.Module):
     score the voxels.
 
     Source: Yang et al., "Reinventing 2D Convolutions for 3D Images", IEEE JBHI 2021, whose code
-    leaves the 1 × 1 mixes plain; Zhang et al., "SVD-Net", MICCAI 2022, follow each by a batch norm
-    and ReLU. With ResNet-18 and two classes the first has 12,389,442 parameters, and 35,596,482
-    with every kernel inflated.
+    leaves the 1 × 1 mixes plain; Zhang et al., "Advancing 3D Medical Image Analysis with
+    Variable Dimension Transform based Supervised 3D Pre-training" (SVD-Net), 2022, follow each by a
+    batch norm and ReLU. With ResNet-18 and two classes the first has 12,389,442 parameters, and
+    35,596,482 with every kernel inflated.
 
     Args:
         encoder: gives three maps; the parts of it that classify are taken out of it.

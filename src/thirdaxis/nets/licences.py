@@ -6,6 +6,8 @@ import torchvision
 from safetensors import SafetensorError, safe_open
 
 from thirdaxis.nets.build import Weights
+from thirdaxis.nets.lidc import LIDC
+from thirdaxis.nets.published import NETWORKS
 
 UNKNOWN = "unknown, ask the source"
 # torchvision licenses its code and leaves the terms of most weights to their training data.
@@ -31,6 +33,11 @@ def licence_of(network: str, weights: Weights) -> str:
     library, _, name = network.partition(":")
     if weights != "library":
         return _told_in(Path(weights)) or UNKNOWN
+    # Networks of the papers take torchvision's weights, under its name.
+    if network in NETWORKS:
+        library, name = "torchvision", NETWORKS[network].weights
+    elif library == "lidc" and name in LIDC:
+        library, name = "torchvision", LIDC[name][1]
     if library == "torchvision":
         try:
             told = torchvision.models.get_model_weights(name).DEFAULT.meta.get("license")

@@ -21,7 +21,7 @@ class LidcResNet18(models.ResNet):
     """ResNet-18 with a stride-1 stem, no first pooling, and layer strides 1, 2, 1, 2.
 
     The paper names the stem and the pooling; the third layer's stride of 1 is in its code, and in
-    "SVD-Net" (Zhang et al., MICCAI 2022).
+    "SVD-Net" (Zhang et al., 2022).
 
     Args:
         classes: channels of the answer.

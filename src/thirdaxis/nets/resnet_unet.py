@@ -17,7 +17,8 @@ class ResNetUNet(nn.Module):
     of the next finer one by a 1 × 1 convolution, joined with it, and passed through two 3 × 3
     convolutions; all with batch norm and ReLU. Parameters of the encoder have torchvision's names.
 
-    Source: the liver experiment of Zhang et al., "SVD-Net", MICCAI 2022, and of its code.
+    Source: the liver experiment of Zhang et al., "Advancing 3D Medical Image Analysis with Variable
+    Dimension Transform based Supervised 3D Pre-training" (SVD-Net), 2022, and of its code.
 
     Args:
         classes: channels of the answer.

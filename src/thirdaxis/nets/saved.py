@@ -119,7 +119,7 @@ def save_converted(
     """
     folder = Path(folder)
     if not overwrite:
-        check_free(folder, RECIPE_FILE)
+        check_free(folder, RECIPE_FILE, ", or allow to write there")
     done = getattr(net3d, "_thirdaxis", None)
     if recipe["depth_stride"] is None and isinstance(done, Conversion):
         recipe = {**recipe, "depth_stride": done.setting.depth_stride}
@@ -130,12 +130,13 @@ def save_converted(
     write_folder(folder, contents)
 
 
-def check_free(folder: Path, sign: str) -> None:
+def check_free(folder: Path, sign: str, otherwise: str = "") -> None:
     """Refuses a folder that holds something else than what is about to be written there.
 
     Args:
         folder: missing, empty, or holding `sign`.
         sign: a file by which a folder of the kind to be written is known.
+        otherwise: what else can be done, for the error message.
 
     Raises:
         UsageError: the folder is a file, or holds other files.
@@ -143,9 +144,7 @@ def check_free(folder: Path, sign: str) -> None:
     if folder.exists() and not folder.is_dir():
         raise UsageError(f"{folder} is a file; expected a folder")
     if folder.is_dir() and any(folder.iterdir()) and not (folder / sign).is_file():
-        raise UsageError(
-            f"{folder} holds other files; choose another folder, or allow to write there"
-        )
+        raise UsageError(f"{folder} holds other files; choose another folder{otherwise}")
 
 
 def load_recipe(folder: Path) -> dict[str, Any]:

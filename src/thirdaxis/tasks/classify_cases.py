@@ -185,13 +185,13 @@ def _names(cases: Cases, settings: ClassifySettings) -> tuple[str, ...]:
                 f"{', '.join(settings.class_names)}"
             )
         return settings.class_names
-    names = sorted(set(written), key=_in_order)
+    names = sorted(set(written), key=in_order)
     if len(names) < 2:
         raise InputError(f"{settings.data}: all samples are of the class {names[0]!r}")
     return tuple(names)
 
 
-def _in_order(name: str) -> tuple[float, str]:
+def in_order(name: str) -> tuple[float, str]:
     """Numbers by size, words by letters after them."""
     try:
         return float(name), ""

@@ -1,6 +1,5 @@
 """What a network would cost, counted on the meta device, where nothing is computed or held."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -38,7 +37,9 @@ class Cost:
         )
 
 
-def smallest_patch(net: nn.Module, channels: int, patch: Sequence[int]) -> tuple[int, ...]:
+def smallest_patch(
+    net: nn.Module, channels: int, patch: tuple[int, int, int]
+) -> tuple[int, int, int]:
     """The smallest patch, no larger than `patch`, that a network trains on; tried on meta.
 
     Args:
@@ -47,15 +48,15 @@ def smallest_patch(net: nn.Module, channels: int, patch: Sequence[int]) -> tuple
         patch: (d, h, w).
     """
     for most in SIDES:
-        sides = tuple(min(side, most) for side in patch)
-        batch = torch.zeros(2, channels, *sides, device="meta")
+        d, h, w = (min(side, most) for side in patch)
+        batch = torch.zeros(2, channels, d, h, w, device="meta")
         try:
             answer = net.train()(batch, **beside(net, batch))
         except (RuntimeError, ValueError):  # what layers say to maps that are too small
             continue
         if answer.ndim == 2 or answer.shape[2:] == batch.shape[2:]:
-            return sides
-    return tuple(patch)
+            return d, h, w
+    return patch
 
 
 def cost_of(net: nn.Module, shape: tuple[int, ...], optimiser: str) -> Cost:

@@ -1,13 +1,32 @@
 """A run without its data, of every task: the network counted, one step on stand-ins."""
 
+import tempfile
+import warnings
 from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
+import torch
 import yaml
 
-from thirdaxis.tasks import dry_segment
+from thirdaxis.tasks import dry_classify, dry_segment
+from thirdaxis.tasks.cost import cost_of, smallest_patch
 from thirdaxis.tasks.settings import RunSettings
 
-DRY_RUNS: dict[str, Callable[..., None]] = {"segment": dry_segment.dry_run}
+TASKS: dict[str, Any] = {"segment": dry_segment, "classify": dry_classify}
+SMALL: dict[str, Any] = {
+    "batch": 2,
+    "epochs": 1,
+    "epoch_steps": 1,
+    "folds": 2,
+    "fold": 0,
+    "fraction": 1.0,
+    "cache": None,
+    "workers": 0,
+    "devices": 1,
+    "nodes": 1,
+    "accelerator": "cpu",
+}
 
 
 def dry_run(settings: RunSettings, say: Callable[[str], None], *, step: bool = True) -> None:
@@ -24,5 +43,24 @@ def dry_run(settings: RunSettings, say: Callable[[str], None], *, step: bool = T
     Raises:
         ThirdaxisError: whatever would stop the run, but for absent data and weights.
     """
+    task = TASKS[settings.task]
     say(yaml.safe_dump(settings.plain(), sort_keys=False).rstrip())
-    DRY_RUNS[settings.task](settings, say, step=step)
+    with torch.device("meta"):
+        net, size = task.network_of(settings)
+    batch = (settings.batch, 1, *size)
+    cost = cost_of(net, batch, settings.optimiser)
+    say(f"network: {settings.network} by {settings.fusion}: {cost}")
+    say(f"batch: {batch} to {cost.answer}")
+    if not step:
+        return
+    small = smallest_patch(net, 1, size)
+    absent = settings.weights is not None and not Path(settings.weights).is_file()
+    if absent:
+        say(f"weights: {settings.weights} not loaded; a random start stands in")
+    told = settings.model_copy(update=SMALL | ({"weights": None} if absent else {}))
+    with tempfile.TemporaryDirectory(prefix="thirdaxis-dry-") as place, warnings.catch_warnings():
+        # The step is taken without Lightning's trainer, which would keep what is logged.
+        warnings.filterwarnings("ignore", message="You are trying to `self.log")
+        loss, answer = task.step(told, small, Path(place))
+    say(f"one step on stand-ins of {'×'.join(map(str, small))}: loss {loss:.4f}")
+    say(f"prediction of a held-out stand-in: {answer}")

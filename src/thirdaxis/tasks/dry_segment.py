@@ -1,16 +1,13 @@
 """A segmentation run on stand-ins for its data: one step of training, one prediction."""
 
-import tempfile
-from collections.abc import Callable
 from pathlib import Path
 
-import torch
-from torch import Tensor
+from torch import nn
 
 from thirdaxis.data.patients import TABLE
 from thirdaxis.data.stand_in import write_stand_in, write_table
-from thirdaxis.tasks.cost import cost_of, smallest_patch
 from thirdaxis.tasks.engine import no_watch
+from thirdaxis.tasks.one_step import one_step
 from thirdaxis.tasks.plan import Plan
 from thirdaxis.tasks.prepare import LARGEST_PATCH, data_folder, make_plan, prepare
 from thirdaxis.tasks.preprocess import preprocessing
@@ -18,6 +15,7 @@ from thirdaxis.tasks.run_folder import cases_named, split_cases
 from thirdaxis.tasks.segment_data import SegmentData
 from thirdaxis.tasks.segment_module import SegmentModule
 from thirdaxis.tasks.segment_network import make_network
+from thirdaxis.tasks.segment_regions import scored
 from thirdaxis.tasks.segment_settings import SegmentSettings
 from thirdaxis.tasks.windows import logits_of
 
@@ -53,78 +51,41 @@ def write_data(settings: SegmentSettings, patch: tuple[int, int, int], root: Pat
         write_table(root / table["file"], ("file", table["column"]), rows)
 
 
-def shrunk(settings: SegmentSettings, patch: tuple[int, int, int], data: Path) -> SegmentSettings:
-    """The same run on stand-ins: a step of two small patches on the CPU."""
-    listed = TABLE.match(settings.patient or "") is not None
-    absent = settings.weights is not None and not Path(settings.weights).is_file()
-    return settings.model_copy(
-        update={
-            "data": str(data),
-            "patch": patch,
-            "batch": 2,
-            "epochs": 1,
-            "epoch_steps": 1,
-            "folds": 2,
-            "fold": 0,
-            "fraction": 1.0,
-            "patient": settings.patient if listed else None,
-            "weights": None if absent else settings.weights,
-            "cache": None,
-            "workers": 0,
-            "devices": 1,
-            "accelerator": "cpu",
-        }
-    )
+def network_of(settings: SegmentSettings) -> tuple[nn.Module, tuple[int, int, int]]:
+    """The network of a run as it would be, and the size of its patches."""
+    names = classes_of(settings)
+    if settings.labels:
+        names = dict(enumerate(["background", *settings.labels]))
+    scored(settings, names)
+    plan = Plan(names, ("stand-in",), None, 1.0, settings.patch or LARGEST_PATCH)
+    return make_network(settings, plan, load=False).net, plan.patch
 
 
-def dry_run(settings: SegmentSettings, say: Callable[[str], None], *, step: bool = True) -> None:
-    """Goes through a run without its data: the real network counted, a small one trained a step.
+def step(settings: SegmentSettings, patch: tuple[int, int, int], root: Path) -> tuple[float, str]:
+    """Trains one step on stand-ins and segments a held-out one.
 
     Args:
-        settings: of the run; its data need not exist.
-        say: told line by line what came out.
-        step: whether to train and predict besides counting.
+        settings: of the run, made small.
+        patch: (d, h, w).
+        root: an empty folder, for the stand-ins.
 
-    Raises:
-        ThirdaxisError: whatever would stop the run, but for absent data and weights.
+    Returns:
+        The loss, and the answer in words.
     """
-    patch = settings.patch or LARGEST_PATCH
-    names = (
-        ["background", *settings.labels] if settings.labels else list(classes_of(settings).values())
-    )
-    plan = Plan(dict(enumerate(names)), ("stand-in",), None, 1.0, patch)
-    with torch.device("meta"):
-        net = make_network(settings, plan, load=False).net
-    cost = cost_of(net, (settings.batch, 1, *patch), settings.optimiser)
-    say(f"network: {settings.network} by {settings.fusion}: {cost}")
-    say(f"batch: {(settings.batch, 1, *patch)} to {cost.answer}")
-    if not step:
-        return
-    d, h, w = smallest_patch(net, 1, patch)
-    small = (d, h, w)
-    with tempfile.TemporaryDirectory(prefix="thirdaxis-dry-") as place:
-        write_data(settings, small, Path(place))
-        told = shrunk(settings, small, Path(place))
-        if told.weights != settings.weights:
-            say(f"weights: {settings.weights} not loaded; a random start stands in")
-        loss, answer = _one_step(told)
-    say(f"one step on stand-ins in patches of {'×'.join(map(str, small))}: loss {loss:.4f}")
-    say(f"prediction of a held-out stand-in: {tuple(answer.shape)}")
-
-
-def _one_step(settings: SegmentSettings) -> tuple[float, Tensor]:
+    listed = TABLE.match(settings.patient or "") is not None
+    told = {"data": str(root), "patch": patch, "patient": settings.patient if listed else None}
+    settings = settings.model_copy(update=told)
+    write_data(settings, patch, root)
     folder = data_folder(settings)
     training, validation = (cases_named(folder, n) for n in split_cases(settings, folder))
     plan = make_plan(settings, folder, training, no_watch)
     net = make_network(settings, plan).net
     steps = preprocessing(settings, plan)
     both = [prepare(cases, plan, steps, None, no_watch, "") for cases in (training, validation)]
-    data = SegmentData(both[0], both[1], settings, plan)
     module = SegmentModule(net, settings, plan, steps=1)
-    (optimiser,), _ = module.configure_optimizers()
-    loss = module.training_step(next(iter(data.train_dataloader())), 0)
-    loss.backward()
-    optimiser.step()
+    loss = one_step(module, SegmentData(both[0], both[1], settings, plan))
     scan = both[1][0]
-    answer = logits_of(net.eval(), scan.image, plan.patch, 0.0, thickness=scan.spacing[0])
-    return float(loss), answer
+    answer = logits_of(
+        net.eval(), scan.image, plan.patch, settings.overlap, thickness=scan.spacing[0]
+    )
+    return loss, str(tuple(answer.shape))

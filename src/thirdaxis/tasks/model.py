@@ -194,8 +194,8 @@ def plain_network(model: Model) -> nn.Module:
     """
     if not beside(model.net, torch.zeros(1, 1, 1, 1, 1)):
         return model.net
-    spacing = getattr(model.plan, "spacing", None)
-    if spacing is None:
+    spacing = model.plan.plain().get("spacing")
+    if spacing is None or spacing[0] is None:
         raise UsageError(
             f"{model.settings.fusion} asks for the thickness of slices, which only thirdaxis tells "
             "it; train with a spacing to use the network elsewhere"

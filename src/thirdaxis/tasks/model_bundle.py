@@ -23,7 +23,7 @@ SCHEMA = (
     "meta_schema_20240725.json"
 )
 # What MONAI's bundles need beyond what the extra `scans` brings.
-RUNS_BY = ("thirdaxis", "nibabel", "pytorch-ignite", "safetensors")
+RUNS_BY = ("thirdaxis", "nibabel", "pytorch-ignite", "safetensors", "scikit-image")
 AXIS_NAMES = [["L", "R"], ["P", "A"], ["I", "S"]]
 Transform = dict[str, Any]
 
@@ -32,9 +32,9 @@ def bundle_files(model: Model) -> dict[str, bytes]:
     """The content of each file of a MONAI bundle.
 
     `python -m monai.bundle run --config_file configs/inference.json --dataset_dir SCANS` in it
-    writes label maps by MONAI's own transforms and windows. Where the model sees each scan's own
-    spacing they are those of `thirdaxis predict`; where it resamples, MONAI lays its grid off by
-    less than half a voxel, and voxels at borders of labels may differ.
+    writes the label maps of `thirdaxis predict` by MONAI's own transforms and windows; only a model
+    that resamples takes the grid from `thirdaxis.data.grid_transform`. Voxels between two classes
+    of equal probability, to rounding, may differ.
 
     Args:
         model: trained to segment.
@@ -76,7 +76,7 @@ def _metadata(model: Model, plan: Plan) -> dict[str, Any]:
     window: dict[str, Any] = {
         "type": "image",
         "modality": ", ".join(plan.channels),
-        "spatial_shape": list(plan.patch),
+        "spatial_shape": list(plan.window or plan.patch),
         "dtype": "float32",
         "value_range": [],
         "is_patch_data": True,
@@ -141,7 +141,7 @@ def _inference(settings: SegmentSettings, plan: Plan) -> dict[str, Any]:
         "dataloader": _of("DataLoader", dataset="@dataset", batch_size=1, num_workers=0),
         "inferer": _of(
             "SlidingWindowInferer",
-            roi_size=list(plan.patch),
+            roi_size=list(plan.window or plan.patch),
             sw_batch_size=4,
             overlap=settings.overlap,
             mode="gaussian",
@@ -161,27 +161,19 @@ def _inference(settings: SegmentSettings, plan: Plan) -> dict[str, Any]:
 
 def _preprocessing(settings: SegmentSettings, plan: Plan) -> list[Transform]:
     steps = preprocessing(settings, plan)
-    moved = [
-        _of("LoadImaged", keys="image"),
-        _of("EnsureChannelFirstd", keys="image"),
-        _of("Orientationd", keys="image", axcodes=steps.orientation, labels=AXIS_NAMES),
-    ]
+    read = [_of("LoadImaged", keys="image"), _of("EnsureChannelFirstd", keys="image")]
+    turned = _of("Orientationd", keys="image", axcodes=steps.orientation, labels=AXIS_NAMES)
     if steps.spacing is not None:
-        moved.append(
-            _of(
-                "Spacingd",
-                keys="image",
-                pixdim=list(steps.spacing),
-                mode="bilinear",
-                padding_mode="border",
-                align_corners=True,
-                scale_extent=True,
-            )
+        turned = _of(
+            "thirdaxis.data.grid_transform.ToGridd",
+            keys="image",
+            orientation=steps.orientation,
+            spacing=list(steps.spacing),
         )
     kind = type(steps.intensity)
     if kind not in INTENSITIES:
         raise UsageError(f"{kind.__name__} intensities have no counterpart in MONAI")
-    return [*moved, INTENSITIES[kind](steps.intensity)]
+    return [*read, turned, INTENSITIES[kind](steps.intensity)]
 
 
 def _postprocessing(settings: SegmentSettings, plan: Plan) -> list[Transform]:

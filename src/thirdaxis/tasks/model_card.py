@@ -86,7 +86,9 @@ def _flat(table: Mapping[str, Any], before: str = "") -> dict[str, float]:
 
 
 def _spacing(spacing: Any) -> str:
-    return "each scan's own" if not spacing else "×".join(f"{mm:g}" for mm in spacing) + " mm"
+    if not spacing:
+        return "each scan's own"
+    return "×".join("own" if mm is None else f"{mm:g}" for mm in spacing) + " mm"
 
 
 def _weights(weights: Mapping[str, Any]) -> str:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from thirdaxis.atomic import write_folder
 from thirdaxis.errors import InputError, UsageError
-from thirdaxis.tasks.model_files import CARD, CONFIG, WEIGHTS
+from thirdaxis.tasks.model_files import CONFIG, INNER, WEIGHTS
 
 # A pathlib.Path of hf://user/name has lost a slash.
 HUB = re.compile(r"hf:/{1,2}(?P<name>[\w.-]+/[\w.-]+)(@(?P<revision>[\w./-]+))?")
@@ -43,7 +43,11 @@ def fetched(name: tuple[str, str | None]) -> Path:
 
     try:
         place = snapshot_download(
-            repository, revision=revision, allow_patterns=[CONFIG, WEIGHTS, CARD]
+            repository,
+            revision=revision,
+            allow_patterns=[
+                inner + name for inner in ("", f"{INNER}/") for name in (CONFIG, WEIGHTS)
+            ],
         )
     except (HfHubHTTPError, LocalEntryNotFoundError, ValueError, OSError) as error:
         reason = " ".join(str(error).split())[:200]

@@ -6,7 +6,7 @@ from typing import Any
 
 from thirdaxis.errors import InputError, UsageError, did_you_mean
 from thirdaxis.tasks.settings import About, RunSettings
-from thirdaxis.tasks.settings_files import make_settings, merged
+from thirdaxis.tasks.settings_files import make_settings, merged, read_settings_file
 
 ROWS = "rows"
 
@@ -48,7 +48,7 @@ def with_row(told: Mapping[str, Any], name: str | None, origin: str) -> dict[str
     if name.lower() not in known:
         if not names:
             raise UsageError(f"{origin}: has no rows, leave --row {name!r} out")
-        raise UsageError(f"{origin}: unknown row {name!r}{did_you_mean(name, names)}")
+        raise UsageError(f"{origin}: unknown row {name!r}{did_you_mean(name, known)}")
     row = dict(told[ROWS][known[name.lower()]])
     about = {"row": known[name.lower()], "published": row.pop("published", {})}
     return merged(merged(settings, row), {"about": about})
@@ -90,3 +90,27 @@ def published(settings: RunSettings) -> str | None:
         return None
     numbers = ", ".join(f"{name} {number:g}" for name, number in about.published.items())
     return f"published: {about.row}: {numbers} ({about.paper}, {about.table})"
+
+
+def markdown(file: Path) -> str:
+    """A section of the documentation about a recipe: what it reruns, what it needs, its rows."""
+    told = read_settings_file(file)
+    names = row_names(told, file.name)
+    about = About(**told["about"])
+    lines = [f"## {file.name}", "", f"{about.paper}. {_sentence(about.table)}", ""]
+    facts = {"Data": about.data, "From": about.source, "On disk": about.layout}
+    lines += [f"- {word}: {text}" for word, text in facts.items() if text]
+    lines += ["", _sentence(about.notes), ""] if about.notes else [""]
+    if names:
+        lines += ["| row | settings | published |", "|---|---|---|"]
+    for name in names:
+        row = dict(told[ROWS][name])
+        printed = ", ".join(f"{key} {value:g}" for key, value in row.pop("published", {}).items())
+        own = ", ".join(f"`{key}: {value}`" for key, value in row.items())
+        lines.append(f"| {name} | {own} | {printed} |")
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def _sentence(text: str | None) -> str:
+    text = (text or "").strip()
+    return f"{text[:1].upper()}{text[1:]}{'' if text.endswith('.') else '.'}" if text else ""

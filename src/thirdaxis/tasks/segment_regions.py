@@ -1,73 +1,36 @@
-"""Dice of unions of classes, such as a liver with its tumours, on the held-out scans of a run."""
+"""What a run's held-out scans are scored by: its classes, and unions of them."""
 
-import math
+from collections.abc import Mapping
 
-import torch
-from torch import Tensor
-
-from thirdaxis.data.volume import read_labels
 from thirdaxis.errors import UsageError, did_you_mean
-from thirdaxis.metrics.dice import GlobalDice, dice
-from thirdaxis.tasks.plan import Plan
-from thirdaxis.tasks.prepare import data_folder, labelled_case
-from thirdaxis.tasks.run_folder import VALIDATION, Run, cases_named
 from thirdaxis.tasks.segment_settings import SegmentSettings
 
 
-def regions_of(settings: SegmentSettings, labels: dict[int, str]) -> dict[str, list[int]]:
-    """Name -> classes of the unions that a run is to be scored by.
-
-    Raises:
-        UsageError: a class that the run does not have.
-    """
-    numbers = {name: number for number, name in labels.items() if number}
-    for region, names in (settings.regions or {}).items():
-        for name in names:
-            if name not in numbers:
-                raise UsageError(
-                    f"regions: {region}: no class {name!r}{did_you_mean(name, numbers)}"
-                )
-    return {
-        region: [numbers[name] for name in names]
-        for region, names in (settings.regions or {}).items()
-    }
-
-
-def score_regions(run: Run[SegmentSettings, Plan]) -> dict[str, dict[str, float | None]]:
-    """Scores the label maps of a finished run.
+def scored(settings: SegmentSettings, labels: Mapping[int, str]) -> str | None:
+    """The classes and regions of a run, as `thirdaxis.tasks.label_maps.read_regions` reads them.
 
     Args:
-        run: its held-out scans are predicted.
+        settings: of the run.
+        labels: class -> name, background too.
 
     Returns:
-        Region -> `dice_mean` over the scans that have it in either map (Dice per case) and
-        `dice_global` over all voxels together; none where no scan has it. Empty without regions.
+        Such as `1=liver,2=tumour,1+2=whole liver`; none for a run without regions.
+
+    Raises:
+        UsageError: a region of no class, of one that the run does not have, or of a class's name.
     """
-    regions = regions_of(run.settings, run.plan.labels)
-    if not regions:
-        return {}
-    cases: dict[str, list[float]] = {name: [] for name in regions}
-    totals = {name: GlobalDice([1]) for name in regions}
-    for case in cases_named(data_folder(run.settings), run.validation):
-        _, truth = labelled_case(case, run.plan.labels)
-        found = read_labels(run.folder / VALIDATION / f"{case.name}.nii.gz")
-        for name, members in regions.items():
-            both = union(found.array[0], members), union(truth.array[0], members)
-            totals[name].update(*both)
-            cases[name].append(dice(*both, [1])[1])
-    return {
-        name: {
-            "dice_mean": _finite(float(torch.tensor(cases[name]).nanmean())),
-            "dice_global": _finite(totals[name].compute()[1]),
-        }
-        for name in regions
-    }
-
-
-def union(labels: Tensor, members: list[int]) -> Tensor:
-    """1 where a label map has one of the classes, 0 elsewhere."""
-    return torch.isin(labels, torch.tensor(members, dtype=labels.dtype)).long()
-
-
-def _finite(value: float) -> float | None:
-    return value if math.isfinite(value) else None
+    if settings.regions is None:
+        return None
+    numbers = {name: number for number, name in labels.items() if number}
+    words = [f"{number}={name}" for name, number in numbers.items()]
+    for region, members in settings.regions.items():
+        for name in members:
+            if name not in numbers:
+                near = did_you_mean(name, numbers)
+                raise UsageError(f"regions: {region}: no class {name!r}{near}")
+        if not members or region in numbers or any(mark in region for mark in ",=+"):
+            raise UsageError(
+                f"regions: {region!r}: expected a new name without , = + and at least one class"
+            )
+        words.append(f"{'+'.join(str(numbers[name]) for name in members)}={region}")
+    return ",".join(words)

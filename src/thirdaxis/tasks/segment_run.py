@@ -21,7 +21,7 @@ from thirdaxis.tasks.run_folder import (
 from thirdaxis.tasks.segment_data import SegmentData
 from thirdaxis.tasks.segment_module import SegmentModule
 from thirdaxis.tasks.segment_network import Made, make_network
-from thirdaxis.tasks.segment_regions import regions_of
+from thirdaxis.tasks.segment_regions import scored
 from thirdaxis.tasks.segment_settings import SegmentSettings
 from thirdaxis.tasks.segment_summary import finish
 
@@ -51,7 +51,7 @@ def train(
         folder = data_folder(settings)
         training, validation = split_cases(settings, folder)
         cases = cases_named(folder, training)
-        regions_of(settings, folder.labels)
+        scored(settings, folder.labels)
         pinned = settings.model_copy(update=_absolute(settings))
         plan = make_plan(pinned, folder, cases, shown.watch)
         run = Run(partial, pinned, plan, tuple(training), tuple(validation))

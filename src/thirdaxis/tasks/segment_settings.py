@@ -34,8 +34,8 @@ class SegmentSettings(RunSettings):
     tumours as liver; other values become background. None takes those of the data set."""
 
     regions: dict[str, tuple[str, ...]] | None = None
-    """Unions of classes that the held-out scans are scored by besides, in `metrics.json`: name ->
-    classes, such as `whole liver: [liver, tumour]`."""
+    """Unions of classes that the held-out scans are scored by besides: name -> classes, such as
+    `whole liver: [liver, tumour]`."""
 
     orientation: str = Field("SPL", pattern="^[RLAPSI]{3}$")
     """Axis code of the arrays the network sees; `SPL` puts axial slices along depth."""

@@ -18,7 +18,7 @@ from thirdaxis.tasks.run_page import write_run_page
 from thirdaxis.tasks.scores_page import case_sections, numbers
 from thirdaxis.tasks.segment_evaluate import Evaluation, evaluate, score
 from thirdaxis.tasks.segment_model import load_segmenter
-from thirdaxis.tasks.segment_regions import score_regions
+from thirdaxis.tasks.segment_regions import scored
 
 
 def finish(run: Run, say: Callable[[str], None]) -> dict[str, object]:
@@ -34,12 +34,13 @@ def finish(run: Run, say: Callable[[str], None]) -> dict[str, object]:
     """
     history = read_history(run.folder / HISTORY)
     _predict_held_out(run)
-    scores = evaluate(run.folder / VALIDATION, run.folder)
+    labels = scored(run.settings, run.plan.labels)
+    scores = evaluate(run.folder / VALIDATION, run.folder, labels=labels)
     draw_curves(history, run.folder / CURVES)
     table = scores.summary()
     pictures = _draw_cases(run, scores)
-    scored = [row for row in history if not math.isnan(row["val_dice"])]
-    best = max(scored, key=lambda row: row["val_dice"], default=None)
+    validated = [row for row in history if not math.isnan(row["val_dice"])]
+    best = max(validated, key=lambda row: row["val_dice"], default=None)
     steps = history[-1]["step"]
     seconds = sum(row["seconds"] for row in history)
     metrics: dict[str, object] = {
@@ -50,7 +51,6 @@ def finish(run: Run, say: Callable[[str], None]) -> dict[str, object]:
         "training_cases": len(run.training),
         "held_out_cases": len(run.validation),
         "scores": _plain(table),
-        "regions": score_regions(run),
         "pictures": pictures,
         "seconds": round(seconds, 2),
     }
@@ -75,7 +75,8 @@ def write_report(run: Run[Any, Any]) -> Path:
     Raises:
         InputError: the data or the label maps are gone.
     """
-    return _page(run, score(run.folder / VALIDATION, run.folder))
+    labels = scored(run.settings, run.plan.labels)
+    return _page(run, score(run.folder / VALIDATION, run.folder, labels=labels))
 
 
 def _page(run: Run[Any, Any], scores: Evaluation) -> Path:
