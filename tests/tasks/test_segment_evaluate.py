@@ -126,6 +126,8 @@ def test_maps_of_other_tools_are_matched_and_their_values_named(tmp_path):
     found[1:5, 1:5, 1:5], found[2:4, 2:4, 2:4], found[7, 7, 5] = 40, 50, 99
     save(tmp_path / "truth", "case_7_0000", truth)
     save(tmp_path / "found", "case_7.seg", found)
+    for beside in ("case_7.dcm", "case_7.npz", "case_7.png", "plans.json"):
+        (tmp_path / "found" / beside).touch()
     (row,) = evaluate(
         tmp_path / "found",
         tmp_path / "truth",

@@ -9,10 +9,11 @@ from torch import Tensor
 
 from thirdaxis.data.classes import as_classes
 from thirdaxis.data.folder import Case, read_folder
-from thirdaxis.data.volume import READERS, Volume, file_ending, read_labels, same_grid
+from thirdaxis.data.volume import Volume, file_ending, read_labels, same_grid
 from thirdaxis.errors import InputError, UsageError
 from thirdaxis.tasks.prepare import data_folder
 from thirdaxis.tasks.run_folder import SETTINGS, cases_named, read_run
+from thirdaxis.tasks.scans import FILES
 
 TOOLS = (".seg", "_0000")
 """What tools put between a case's name and the file's ending: 3D Slicer, and nnU-Net."""
@@ -76,7 +77,7 @@ def _of_cases(cases: Iterable[Case], labels: dict[int, str], complete: bool) -> 
 
 
 def label_files(folder: Path) -> dict[str, Path]:
-    """The volume files of a folder by case name, `TOOLS` and endings taken off.
+    """The volume files of a folder by case name, `TOOLS` and endings taken off; DICOM aside.
 
     Raises:
         InputError: no such folder, no volumes in it, or two of one case.
@@ -85,7 +86,7 @@ def label_files(folder: Path) -> dict[str, Path]:
         raise InputError(f"{folder}: no such folder")
     found: dict[str, Path] = {}
     for path in sorted(folder.iterdir()):
-        if not path.is_file() or path.name[0] == "." or file_ending(path) not in READERS:
+        if not path.is_file() or path.name[0] == "." or file_ending(path) not in FILES:
             continue
         name = path.name[: len(path.name) - len(file_ending(path))]
         for ending in TOOLS:
