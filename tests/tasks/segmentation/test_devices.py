@@ -1,4 +1,5 @@
 import csv
+import os
 import subprocess
 import sys
 
@@ -15,26 +16,68 @@ from thirdaxis.tasks.segmentation.prepare import Prepared
 from thirdaxis.tasks.settings_files import make_settings
 
 
-@pytest.mark.slow
-def test_two_processes_train_the_same_steps_as_one(tmp_path, make_phantoms, phantom_settings):
-    data = make_phantoms(tmp_path / "data", 7)  # three held-out cases do not divide by two
-    values = phantom_settings | {"devices": 2, "patch": "8,16,16", "epoch_steps": 2}
-    command = [sys.executable, "-m", "thirdaxis", "train", str(data), "-o", str(tmp_path / "two")]
-    for name, value in values.items():
-        command += ["--set", f"{name}={value}"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=240)
+@pytest.fixture(scope="module")
+def one_process(tmp_path_factory, make_phantoms, phantom_settings):
+    """A run of one process whose loss does not depend on who shares a batch, and how it was told.
+
+    Batch norms and a Dice over the batch would differ by device; three held-out cases do not
+    divide by two.
+    """
+    place = tmp_path_factory.mktemp("devices")
+    (place / "plainnet.py").write_text(PLAIN, encoding="utf-8")
+    data = make_phantoms(place / "data", 7)
+    values = phantom_settings | {"network": "plainnet:make", "patch": "8,16,16", "epoch_steps": 2}
+    values |= {"loss": "dice_ce", "dice_over": "sample"}
+    words = ["thirdaxis", "train", str(data)]
+    words += [word for name, value in values.items() for word in ("--set", f"{name}={value}")]
+    _run(place, ["-m", *words, "-o", "one"])
+    return place, words
+
+
+PLAIN = """
+from torch import nn
+
+def make(in_channels, classes):
+    first = nn.Conv2d(in_channels, 8, 3, padding=1)
+    return nn.Sequential(first, nn.ReLU(), nn.Conv2d(8, classes, 3, padding=1))
+"""
+
+
+def _run(place, words):
+    environment = os.environ | {"PYTHONPATH": f"{place}:{os.environ.get('PYTHONPATH', '')}"}
+    command = [sys.executable, *words]
+    done = subprocess.run(
+        command, cwd=place, env=environment, capture_output=True, text=True, timeout=240
+    )
     assert done.returncode == 0, done.stderr
-    checkpoint = read_checkpoint(tmp_path / "two" / "last.ckpt")
-    assert checkpoint["epoch"] == 1 and checkpoint["global_step"] == 4
-    with (tmp_path / "two" / "metrics.csv").open() as stream:
-        rows = list(csv.DictReader(stream))
-    assert [row["step"] for row in rows] == ["2", "4"]
-    with (tmp_path / "two" / "validation" / "scores.csv").open() as stream:
+    return done.stdout
+
+
+def _rows(run):
+    with (run / "metrics.csv").open(encoding="utf-8") as stream:
+        return list(csv.DictReader(stream))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("by", ["spawn", "torchrun"])
+def test_two_processes_train_the_same_steps_as_one(one_process, by):
+    place, words = one_process
+    launcher = ["torch.distributed.run", "--nproc-per-node", "2", "-m"] if by == "torchrun" else []
+    told = _run(place, ["-m", *launcher, *words, "--devices", "2", "-o", by])
+    one, two = (read_checkpoint(place / name / "last.ckpt") for name in ("one", by))
+    assert two["epoch"] == 1 and two["global_step"] == 4
+    for name, value in one["state_dict"].items():
+        torch.testing.assert_close(two["state_dict"][name], value, rtol=1e-4, atol=1e-6)
+    rows = _rows(place / by)
+    for mine, its in zip(rows, _rows(place / "one"), strict=True):
+        assert mine["step"] == its["step"]
+        assert float(mine["train_loss"]) == pytest.approx(float(its["train_loss"]), rel=1e-5)
+    with (place / by / "validation" / "scores.csv").open() as stream:
         cases = [row["case"] for row in csv.DictReader(stream)]
     assert len(cases) == len(set(cases)) == 3
     # The devices' Dice on the network's grid, each case once, is that of the written label maps.
     best = max(float(row["val_dice"]) for row in rows)
-    assert f"Dice {best:.4f}" in done.stdout.splitlines()[-1]
+    assert f"Dice {best:.4f}" in told.splitlines()[-1]
 
 
 def test_devices_validate_every_case_and_equally_many():
