@@ -46,8 +46,21 @@ def test_a_file_without_rows_is_one_run():
         (TOLD, None, "x.yaml: has rows, choose one by --row: ACS p., 3D r."),
         (TOLD, "AXS p.", "x.yaml: unknown row 'AXS p.'; did you mean 'acs p.'"),
         ({"epochs": 3}, "ACS p.", "x.yaml: has no rows, leave --row 'ACS p.' out"),
-        ({"rows": ["ACS p."]}, "ACS p.", "x.yaml: rows is a table of row name -> settings"),
-        ({"rows": {"ACS p.": "acs"}}, "ACS p.", "x.yaml: rows is a table of row name -> settings"),
+        (
+            {"experiment": "shapes"},
+            None,
+            "x.yaml: makes its own data, and is run by: thirdaxis run",
+        ),
+        (
+            {"rows": ["ACS p."]},
+            "ACS p.",
+            "x.yaml: rows is a table of row name -> table of settings",
+        ),
+        (
+            {"rows": {"ACS p.": "acs"}},
+            "ACS p.",
+            "x.yaml: rows is a table of row name -> table of settings",
+        ),
     ],
 )
 def test_rows_that_cannot_be_chosen(told, name, said):

@@ -15,11 +15,13 @@ def row_names(told: Mapping[str, Any], origin: str) -> list[str]:
     """The rows of a settings file, in its order; none for a file without rows.
 
     Raises:
-        UsageError: `rows` is no table of tables.
+        UsageError: `rows` is no table of tables, or the file is a recipe of another verb.
     """
+    if "experiment" in told:
+        raise UsageError(f"{origin}: makes its own data, and is run by: thirdaxis run {origin}")
     rows = told.get(ROWS) or {}
     if not isinstance(rows, Mapping) or not all(isinstance(row, Mapping) for row in rows.values()):
-        raise UsageError(f"{origin}: rows is a table of row name -> settings, not {rows!r}")
+        raise UsageError(f"{origin}: rows is a table of row name -> table of settings")
     return [str(name) for name in rows]
 
 
