@@ -132,6 +132,7 @@ def main() -> None:
         line = key | {"auc": scores["auc"], "accuracy": scores["accuracy"], "seconds": seconds}
         classified.keep(told.runs, line)
         write_table(told, base)
+    write_table(told, base)
 
 
 if __name__ == "__main__":
