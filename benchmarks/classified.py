@@ -15,7 +15,7 @@ import torch
 from thirdaxis.metrics.auc import roc_auc
 from thirdaxis.metrics.bootstrap import bootstrap
 from thirdaxis.tasks import runs
-from thirdaxis.tasks.classify_table import read_answers
+from thirdaxis.tasks.classification.table import read_answers
 from thirdaxis.tasks.settings_files import make_settings
 
 RESULTS = "results.csv"

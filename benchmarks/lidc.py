@@ -24,7 +24,7 @@ import torch
 from torch import Tensor
 
 from thirdaxis.metrics.auc import roc_auc
-from thirdaxis.tasks.classify_table import read_answers
+from thirdaxis.tasks.classification.table import read_answers
 
 Row = tuple[str, str, str, float]
 NETWORKS = ("squeezenet1_0", "mobilenet_v2")

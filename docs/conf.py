@@ -35,7 +35,7 @@ def modules() -> list[str]:
     found = []
     for room in ROOMS:
         single = root / f"{room}.py"
-        files = [single] if single.exists() else sorted((root / room).glob("*.py"))
+        files = [single] if single.exists() else sorted((root / room).rglob("*.py"))
         shown = [file for file in files if not file.stem.startswith("_")]
         found += [".".join(file.relative_to(root.parent).with_suffix("").parts) for file in shown]
     return found

@@ -1,8 +1,8 @@
 import functools
 
 from thirdaxis.cli.main import run
-from thirdaxis.tasks import quickstart
-from thirdaxis.tasks.quickstart import Budget
+from thirdaxis.tasks.shapes import quickstart
+from thirdaxis.tasks.shapes.quickstart import Budget
 
 TINY = Budget(
     images=8, epochs_2d=1, batch_2d=8, test_images=2, volumes=1, epochs_3d=1, test_volumes=1

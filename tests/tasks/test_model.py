@@ -12,8 +12,8 @@ from safetensors.torch import save
 from thirdaxis.cli.main import run
 from thirdaxis.data.volume import read_volume
 from thirdaxis.errors import InputError, UsageError
-from thirdaxis.tasks.classify_network import make_classifier
-from thirdaxis.tasks.classify_plan import ClassifyPlan
+from thirdaxis.tasks.classification.network import make_classifier
+from thirdaxis.tasks.classification.plan import ClassifyPlan
 from thirdaxis.tasks.model import (
     Model,
     load_model,
@@ -21,11 +21,11 @@ from thirdaxis.tasks.model import (
     model_files,
     save_model,
 )
-from thirdaxis.tasks.model_bundle import bundle_files
-from thirdaxis.tasks.model_files import MODEL, sha256_of, write_model_files
-from thirdaxis.tasks.plan import Plan
 from thirdaxis.tasks.segment import load_segmenter, make_settings
-from thirdaxis.tasks.segment_network import make_network
+from thirdaxis.tasks.segmentation.network import make_network
+from thirdaxis.tasks.segmentation.plan import Plan
+from thirdaxis.tasks.trained.bundle import bundle_files
+from thirdaxis.tasks.trained.files import MODEL, sha256_of, write_model_files
 
 
 @pytest.fixture

@@ -49,7 +49,7 @@ def evaluate(
         return
     from thirdaxis.tasks import segment
     from thirdaxis.tasks.scans import find_scans
-    from thirdaxis.tasks.scores_page import write_scores_page
+    from thirdaxis.tasks.segmentation.scores_page import write_scores_page
 
     scans = find_scans(images) if images else []
     known = {scan.name: scan.images[0] for scan in scans}

@@ -52,8 +52,8 @@ def pack(
     """
     from thirdaxis.errors import UsageError
     from thirdaxis.tasks.model import licensed, load_model, model_files, pack_source
-    from thirdaxis.tasks.model_files import write_model_files
-    from thirdaxis.tasks.model_hub import push as upload
+    from thirdaxis.tasks.trained.files import write_model_files
+    from thirdaxis.tasks.trained.hub import push as upload
 
     if (out is None) == (push is None):
         raise UsageError("name one place for the model: --out FOLDER_OR_ZIP, or --push hf://...")
@@ -61,7 +61,7 @@ def pack(
     if licence is not None:
         model = licensed(model, licence)
     if form is Form.monai:
-        from thirdaxis.tasks.model_bundle import bundle_files
+        from thirdaxis.tasks.trained.bundle import bundle_files
 
         files = bundle_files(model)
     else:

@@ -16,8 +16,8 @@ def quickstart(
 ) -> None:
     """Pretrain on 2D shapes, convert, fine-tune on 3D shapes, compare with a random start."""
     from thirdaxis.cli.display import say
-    from thirdaxis.tasks.quickstart import run
-    from thirdaxis.tasks.quickstart_report import write_report
+    from thirdaxis.tasks.shapes.quickstart import run
+    from thirdaxis.tasks.shapes.quickstart_report import write_report
 
     out.mkdir(parents=True, exist_ok=True)  # an unwritable place is told now, not minutes later
     outcome = run(seed, say=say)

@@ -28,9 +28,9 @@ def run(
 ) -> None:
     """Run a published experiment again; the same command goes on where it was stopped."""
     from thirdaxis.cli.display import say
-    from thirdaxis.tasks import shapes_run
-    from thirdaxis.tasks.recipe import read_recipe
-    from thirdaxis.tasks.shapes_report import write_report
+    from thirdaxis.tasks.shapes import run as shapes_run
+    from thirdaxis.tasks.shapes.recipe import read_recipe
+    from thirdaxis.tasks.shapes.report import write_report
 
     plan = read_recipe(recipe)
     chosen = plan.chosen(None if rows is None else rows.split(","))

@@ -1,9 +1,9 @@
 """Classification of volumes, start to end: `train`, `resume`, `predict`, `evaluate`."""
 
-from thirdaxis.tasks.classify_evaluate import Scores, evaluate
-from thirdaxis.tasks.classify_predict import Classifier, load_classifier, predict
-from thirdaxis.tasks.classify_run import resume, train
-from thirdaxis.tasks.classify_settings import ClassifySettings
+from thirdaxis.tasks.classification.evaluate import Scores, evaluate
+from thirdaxis.tasks.classification.predict import Classifier, load_classifier, predict
+from thirdaxis.tasks.classification.run import resume, train
+from thirdaxis.tasks.classification.settings import ClassifySettings
 from thirdaxis.tasks.engine import Display
 
 __all__ = [

@@ -9,8 +9,9 @@ from typing import Any
 import torch
 import yaml
 
-from thirdaxis.tasks import dry_classify, dry_segment
+from thirdaxis.tasks.classification import dry as dry_classify
 from thirdaxis.tasks.cost import cost_of, smallest_patch
+from thirdaxis.tasks.segmentation import dry as dry_segment
 from thirdaxis.tasks.settings import RunSettings
 
 TASKS: dict[str, Any] = {"segment": dry_segment, "classify": dry_classify}

@@ -4,10 +4,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from thirdaxis.tasks.classify_plan import classify_plan_from
-from thirdaxis.tasks.classify_settings import ClassifySettings
-from thirdaxis.tasks.plan import plan_from
-from thirdaxis.tasks.segment_settings import SegmentSettings
+from thirdaxis.tasks.classification.plan import classify_plan_from
+from thirdaxis.tasks.classification.settings import ClassifySettings
+from thirdaxis.tasks.segmentation.plan import plan_from
+from thirdaxis.tasks.segmentation.settings import SegmentSettings
 from thirdaxis.tasks.settings import RunSettings
 
 

@@ -14,11 +14,15 @@ from thirdaxis.errors import InputError, UsageError
 from thirdaxis.export.onnx_net import OnnxNet
 from thirdaxis.nets.programs import programs
 from thirdaxis.nets.saved import fill_exactly, weights_of
-from thirdaxis.tasks.classify_network import make_classifier
+from thirdaxis.tasks.classification.network import make_classifier
 from thirdaxis.tasks.keep import BEST, LAST, read_checkpoint
 from thirdaxis.tasks.kinds import KINDS, AnyPlan
-from thirdaxis.tasks.model_card import card_of
-from thirdaxis.tasks.model_files import (
+from thirdaxis.tasks.run_folder import SETTINGS, read_run
+from thirdaxis.tasks.segmentation.network import make_network
+from thirdaxis.tasks.settings import RunSettings
+from thirdaxis.tasks.settings_files import make_settings
+from thirdaxis.tasks.trained.card import card_of
+from thirdaxis.tasks.trained.files import (
     CARD,
     CONFIG,
     FORMAT,
@@ -30,12 +34,8 @@ from thirdaxis.tasks.model_files import (
     sha256_of,
     write_model_files,
 )
-from thirdaxis.tasks.model_hub import fetched, hub_name
-from thirdaxis.tasks.provenance import provenance_of, shareable
-from thirdaxis.tasks.run_folder import SETTINGS, read_run
-from thirdaxis.tasks.segment_network import make_network
-from thirdaxis.tasks.settings import RunSettings
-from thirdaxis.tasks.settings_files import make_settings
+from thirdaxis.tasks.trained.hub import fetched, hub_name
+from thirdaxis.tasks.trained.provenance import provenance_of, shareable
 
 ONNX_KEY = "thirdaxis"
 """The property of an ONNX file that holds what `config.json` holds."""

@@ -20,7 +20,7 @@ from thirdaxis.data.patients import patient_of
 from thirdaxis.data.split import split
 from thirdaxis.errors import InputError, UsageError
 from thirdaxis.tasks.kinds import KINDS, AnyPlan
-from thirdaxis.tasks.segment_settings import SegmentSettings
+from thirdaxis.tasks.segmentation.settings import SegmentSettings
 from thirdaxis.tasks.settings import RunSettings
 from thirdaxis.tasks.settings_files import make_settings, read_settings_file
 

@@ -6,11 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from thirdaxis.tasks import classify_run, segment_run, segment_summary
+from thirdaxis.tasks.classification import run as classify_run
 from thirdaxis.tasks.engine import Display
 from thirdaxis.tasks.hardware import check_launch, rank
 from thirdaxis.tasks.run_folder import METRICS, SETTINGS, read_run
 from thirdaxis.tasks.run_page import recorded_results, write_run_page
+from thirdaxis.tasks.segmentation import run as segment_run
+from thirdaxis.tasks.segmentation import summary as segment_summary
 from thirdaxis.tasks.settings import RunSettings
 
 Metrics = dict[str, object]

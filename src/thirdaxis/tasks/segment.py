@@ -1,11 +1,11 @@
 """Segmentation of volumes, start to end: `train`, `resume`, `predict`, `evaluate`."""
 
-from thirdaxis.tasks.segment_evaluate import Evaluation, evaluate
-from thirdaxis.tasks.segment_model import load_segmenter
-from thirdaxis.tasks.segment_predict import Outputs, Predictions, predict
-from thirdaxis.tasks.segment_run import resume, train
-from thirdaxis.tasks.segment_settings import SegmentSettings
-from thirdaxis.tasks.segmenter import Inference, Segmenter
+from thirdaxis.tasks.segmentation.evaluate import Evaluation, evaluate
+from thirdaxis.tasks.segmentation.model import load_segmenter
+from thirdaxis.tasks.segmentation.predict import Outputs, Predictions, predict
+from thirdaxis.tasks.segmentation.run import resume, train
+from thirdaxis.tasks.segmentation.segmenter import Inference, Segmenter
+from thirdaxis.tasks.segmentation.settings import SegmentSettings
 from thirdaxis.tasks.settings_files import make_settings
 
 __all__ = [

@@ -1,0 +1,1 @@
+"""Classes and grades of volumes: settings, training, prediction, scores."""

@@ -1,0 +1,105 @@
+"""Feeds prepared volumes to Lightning: patches to train on, whole volumes to validate on."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from lightning.pytorch import LightningDataModule
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from thirdaxis.tasks.segmentation.patches import PatchDataset, PatchSampler, augmentation
+from thirdaxis.tasks.segmentation.plan import Plan
+from thirdaxis.tasks.segmentation.prepare import Prepared, batches_of
+from thirdaxis.tasks.segmentation.settings import SegmentSettings
+
+
+class WholeVolumes(Dataset[dict[str, Any]]):
+    """The validation volumes of one device.
+
+    Every device gets as many, the first ones twice where they do not divide: the devices then
+    meet in the same collective calls, and the module counts each case once.
+
+    Args:
+        cases: all validation cases.
+        rank: of this device.
+        world: number of devices.
+    """
+
+    def __init__(self, cases: Sequence[Prepared], rank: int, world: int) -> None:
+        each = -(-len(cases) // world)
+        self.numbers = [(rank + world * turn) % len(cases) for turn in range(each)]
+        self.cases = cases
+
+    def __len__(self) -> int:
+        """Volumes of this device."""
+        return len(self.numbers)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        """Gives `number`, `image` (C, D, H, W), `label` (1, D, H, W) and `thickness` in mm."""
+        number = self.numbers[index]
+        case = self.cases[number]
+        return {
+            "number": number,
+            "image": case.image,
+            "label": case.label,
+            "thickness": case.spacing[0],
+        }
+
+
+def only_one(batch: list[dict[str, Any]]) -> dict[str, Any]:
+    """A whole volume is a batch by itself, as volumes differ in size."""
+    return batch[0]
+
+
+class SegmentData(LightningDataModule):
+    """Training patches and validation volumes.
+
+    Args:
+        training: prepared training volumes.
+        validation: prepared held-out volumes.
+        settings: of the run.
+        plan: of the run.
+    """
+
+    def __init__(
+        self,
+        training: Sequence[Prepared],
+        validation: Sequence[Prepared],
+        settings: SegmentSettings,
+        plan: Plan,
+    ) -> None:
+        super().__init__()
+        self.settings = settings
+        self.validation = validation
+        self.patches = PatchDataset(
+            training,
+            plan.patch,
+            settings.foreground,
+            augmentation(settings.augment, plan.anisotropy),
+            settings.seed,
+        )
+        self.items = batches_of(settings, len(training)) * settings.batch
+
+    def _place(self) -> tuple[int, int]:
+        if self.trainer is None:
+            return 0, 1
+        return self.trainer.global_rank, self.trainer.world_size
+
+    def train_dataloader(self) -> DataLoader[dict[str, Tensor]]:
+        """This device's share of each step's patches."""
+        rank, world = self._place()
+        workers = self.settings.workers
+        return DataLoader(
+            self.patches,
+            batch_size=self.settings.batch // world,
+            sampler=PatchSampler(self.items, rank, world),
+            num_workers=workers,
+            persistent_workers=workers > 0,
+            pin_memory=self.settings.accelerator != "cpu" and torch.cuda.is_available(),
+        )
+
+    def val_dataloader(self) -> DataLoader[dict[str, Any]]:
+        """This device's share of the held-out volumes, whole."""
+        rank, world = self._place()
+        return DataLoader(WholeVolumes(self.validation, rank, world), collate_fn=only_one)

@@ -1,0 +1,91 @@
+"""What segmentation minimises: an overlap of regions, an error of voxels, or both."""
+
+from typing import cast
+
+import torch
+import torch.nn.functional as F
+from monai.losses.dice import DiceLoss
+from torch import Tensor, nn
+
+from thirdaxis.errors import UsageError
+from thirdaxis.tasks.segmentation.settings import SegmentSettings
+
+
+def focal(logits: Tensor, label: Tensor, gamma: float, weight: Tensor | None = None) -> Tensor:
+    """Cross entropy in which voxels that are right already count little.
+
+    Source: Lin et al., "Focal Loss for Dense Object Detection", ICCV 2017, over the softmax.
+
+    Args:
+        logits: (N, classes, D, H, W).
+        label: (N, D, H, W) class indices.
+        gamma: 0 is cross entropy itself.
+        weight: (classes,) of the voxels of each class; the mean is weighted by it.
+
+    Returns:
+        One number.
+    """
+    plain = F.cross_entropy(logits, label, reduction="none")
+    # Below 1 by rounding alone, 1 - p would have no gradient of a power.
+    missed = (1 - torch.exp(-plain)).clamp(min=1e-7) if gamma else 1.0
+    lost = missed**gamma * plain
+    if weight is None:
+        return lost.mean()
+    weights = weight[label]
+    return (weights * lost).sum() / weights.sum()
+
+
+class SegmentLoss(nn.Module):
+    """A weighted sum of soft Dice and cross entropy or focal loss, as a run's settings ask.
+
+    Args:
+        settings: of the run.
+        classes: background included.
+
+    Raises:
+        UsageError: class weights for another number of classes.
+    """
+
+    weight: Tensor | None
+
+    def __init__(self, settings: SegmentSettings, classes: int) -> None:
+        super().__init__()
+        given = settings.class_weights
+        if given is not None and len(given) != classes:
+            raise UsageError(
+                f"class_weights {list(given)} are {len(given)}, the data set has {classes} "
+                "classes, background first"
+            )
+        self.register_buffer(
+            "weight", None if given is None else torch.tensor(given), persistent=False
+        )
+        kinds = settings.loss.split("_")
+        self.dice_weight = settings.dice_weight if "dice" in kinds else 0.0
+        self.voxel_weight = settings.voxel_weight if kinds != ["dice"] else 0.0
+        self.gamma = settings.focal_gamma if "focal" in kinds else 0.0
+        self.dice = DiceLoss(
+            include_background=settings.dice_background,
+            to_onehot_y=True,
+            softmax=True,
+            smooth_nr=settings.dice_smooth,
+            smooth_dr=settings.dice_smooth,
+            batch=settings.dice_over == "batch",
+            weight=None if given is None else given[0 if settings.dice_background else 1 :],
+        )
+
+    def forward(self, logits: Tensor, label: Tensor) -> Tensor:
+        """The loss of a batch.
+
+        Args:
+            logits: (N, classes, D, H, W) float32.
+            label: (N, 1, D, H, W) class indices.
+
+        Returns:
+            One number.
+        """
+        loss = logits.new_zeros(())
+        if self.dice_weight:
+            loss = loss + self.dice_weight * cast(Tensor, self.dice(logits, label))
+        if self.voxel_weight:
+            loss = loss + self.voxel_weight * focal(logits, label[:, 0], self.gamma, self.weight)
+        return loss

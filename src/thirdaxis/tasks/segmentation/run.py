@@ -1,0 +1,120 @@
+"""A whole training run: from a data set to a folder with a trained network and its scores."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import thirdaxis
+from thirdaxis.errors import InputError
+from thirdaxis.tasks.engine import Display, fit, last_checkpoint, steps_of
+from thirdaxis.tasks.hardware import pick_accelerator, rank
+from thirdaxis.tasks.run_folder import (
+    Run,
+    cases_named,
+    new_run_folder,
+    read_run,
+    split_cases,
+    write_run,
+)
+from thirdaxis.tasks.segmentation.data import SegmentData
+from thirdaxis.tasks.segmentation.module import SegmentModule
+from thirdaxis.tasks.segmentation.network import Made, make_network
+from thirdaxis.tasks.segmentation.plan import Plan
+from thirdaxis.tasks.segmentation.prepare import batches_of, data_folder, make_plan, prepare
+from thirdaxis.tasks.segmentation.preprocess import preprocessing
+from thirdaxis.tasks.segmentation.regions import scored
+from thirdaxis.tasks.segmentation.settings import SegmentSettings
+from thirdaxis.tasks.segmentation.summary import finish
+
+SegmentRun = Run[SegmentSettings, Plan]
+
+
+def train(
+    settings: SegmentSettings, out: Path, display: Display | None = None
+) -> dict[str, object]:
+    """Trains a converted network on a data set and leaves a run folder.
+
+    Args:
+        settings: of the run.
+        out: the run folder to make.
+        display: how the run shows itself; none keeps it silent.
+
+    Returns:
+        What `metrics.json` holds.
+
+    Raises:
+        ThirdaxisError: a fault in the settings or the data; no run folder is left then.
+        OSError: the run folder cannot be written.
+    """
+    shown = display or Display()
+    pick_accelerator(settings.accelerator, settings.devices)
+    with new_run_folder(out) as partial:
+        folder = data_folder(settings)
+        training, validation = split_cases(settings, folder)
+        cases = cases_named(folder, training)
+        scored(settings, folder.labels)
+        pinned = settings.model_copy(update=_absolute(settings))
+        plan = make_plan(pinned, folder, cases, shown.watch)
+        run = Run(partial, pinned, plan, tuple(training), tuple(validation))
+        made = make_network(pinned, plan)
+        data = _data(run, shown)
+        conversion = thirdaxis.report(made.net, (1, len(plan.channels), *plan.patch))
+        weights = str(made.weights) if made.weights else "random start, no weights were loaded"
+        write_run(partial, run, str(conversion), weights)
+    run = replace(run, folder=out)
+    _fit(run, made, data, shown, None)
+    return finish(run, shown.say)
+
+
+def resume(out: Path, display: Display | None = None) -> dict[str, object]:
+    """Goes on with a run from its last whole epoch, to what the unbroken run would have given.
+
+    Args:
+        out: the run folder.
+        display: how the run shows itself; none keeps it silent.
+
+    Returns:
+        What `metrics.json` holds.
+
+    Raises:
+        ThirdaxisError: not a run folder, a damaged checkpoint, or data that is gone.
+    """
+    shown = display or Display()
+    run = read_run(out)
+    last, over = last_checkpoint(run)
+    if over:
+        shown.say(f"{out}: nothing is left to train")
+    else:
+        made = make_network(run.settings, run.plan, load=last is None)
+        _fit(run, made, _data(run, shown), shown, last)
+    return finish(run, shown.say) if rank() == 0 else {}
+
+
+def _absolute(settings: SegmentSettings) -> dict[str, str]:
+    """Paths that hold wherever the run is resumed from."""
+    paths = {"data": settings.data, "cache": settings.cache}
+    if settings.weights != "library":
+        paths["weights"] = settings.weights
+    return {name: str(Path(path).resolve()) for name, path in paths.items() if path is not None}
+
+
+def _data(run: SegmentRun, shown: Display) -> SegmentData:
+    settings = run.settings
+    folder = data_folder(settings)
+    if folder.labels != run.plan.labels:
+        raise InputError(f"{settings.data}: its labels are not those the run began with")
+    steps = preprocessing(settings, run.plan)
+    cache = Path(settings.cache) if settings.cache else None
+    both = [
+        prepare(cases_named(folder, names), run.plan, steps, cache, shown.watch, what)
+        for names, what in (
+            (run.training, "reading training scans"),
+            (run.validation, "reading held-out scans"),
+        )
+    ]
+    return SegmentData(both[0], both[1], settings, run.plan)
+
+
+def _fit(run: SegmentRun, made: Made, data: SegmentData, shown: Display, last: Path | None) -> None:
+    steps = steps_of(run.settings, batches_of(run.settings, len(run.training)))
+    module = SegmentModule(made.net, run.settings, run.plan, steps)
+    fit(run, module, data, shown, last, (len(run.plan.channels), *run.plan.patch))

@@ -1,0 +1,1 @@
+"""Synthetic shapes: the quick start and the proof of concept."""

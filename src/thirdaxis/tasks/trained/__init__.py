@@ -1,0 +1,1 @@
+"""Trained models as files: folders, zips, bundles, the hub."""
