@@ -1,6 +1,6 @@
 """Peak memory and time of `thirdaxis predict` on a CT of 512 x 512 x 1000 voxels.
 
-    python benchmarks/large_ct.py --folder /tmp/large_ct [--slices 1000] [--only "own grid"]
+    python benchmarks/large_ct.py --folder large_ct [--slices 1000] [--only "own grid"]
 
 Makes a synthetic CT and, for each row, a run whose network is next to nothing (one convolution of
 single pixels to three classes), so that what is measured is reading, preprocessing, blending,
