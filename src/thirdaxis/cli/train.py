@@ -119,6 +119,8 @@ def train(
         "precision": precision,
     }
     told |= {name: value for name, value in flags.items() if value is not None}
+    if str(told.get("data")).endswith((".csv", ".npz")):
+        told.setdefault("task", "classify")  # a table of samples, or a set of MedMNIST
     if dry:
         dry_run(make_settings({"data": "data", **told}, origin), say)
         return

@@ -1,6 +1,7 @@
 """What every kind of run can be told: one frozen model of plain values."""
 
-from typing import Annotated, Any, Literal
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
@@ -203,6 +204,14 @@ class RunSettings(BaseModel):
                 f"lowest_rate {self.lowest_rate} is above learning_rate {self.learning_rate}"
             )
         return self
+
+    def pinned(self) -> Self:
+        """The same with paths that hold wherever the run is resumed from."""
+        paths = {"data": self.data, "cache": self.cache}
+        if self.weights != "library":
+            paths["weights"] = self.weights
+        known = {name: str(Path(path).resolve()) for name, path in paths.items() if path}
+        return self.model_copy(update=known)
 
     def plain(self) -> dict[str, Any]:
         """The settings as lists, numbers and words, as a YAML file or a checkpoint holds them."""

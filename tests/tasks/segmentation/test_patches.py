@@ -5,7 +5,6 @@ import torch
 from thirdaxis.tasks.segmentation.patches import (
     MOST_CENTRES,
     PatchDataset,
-    PatchSampler,
     augmentation,
     light_augmentation,
     pad_to,
@@ -73,18 +72,6 @@ def test_every_pass_visits_every_volume_once_in_its_own_order():
     passes = [[data.volume_of(5 * turn + i) for i in range(5)] for turn in range(6)]
     assert all(sorted(one) == [0, 1, 2, 3, 4] for one in passes)
     assert len({tuple(one) for one in passes}) > 1
-
-
-def test_devices_together_see_the_batches_of_one_device():
-    samplers = [PatchSampler(12, rank, 3) for rank in range(3)]
-    for sampler in (*samplers, alone := PatchSampler(12)):
-        sampler.set_epoch(2)
-    shares = [list(sampler) for sampler in samplers]
-    assert list(alone) == list(range(24, 36))
-    assert [len(sampler) for sampler in samplers] == [4, 4, 4]
-    for step in range(2):  # two steps of six patches, two on each device
-        together = {item for share in shares for item in share[2 * step : 2 * step + 2]}
-        assert together == set(range(24 + 6 * step, 30 + 6 * step))
 
 
 def test_small_volumes_are_padded_on_both_sides():

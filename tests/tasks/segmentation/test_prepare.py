@@ -8,7 +8,7 @@ from thirdaxis.data.folder import read_folder
 from thirdaxis.errors import InputError
 from thirdaxis.tasks.run_folder import read_plan
 from thirdaxis.tasks.segmentation.plan import plan_from
-from thirdaxis.tasks.segmentation.prepare import batches_of, make_plan, prepare, usual_patch
+from thirdaxis.tasks.segmentation.prepare import make_plan, prepare, usual_patch
 from thirdaxis.tasks.segmentation.preprocess import preprocessing
 from thirdaxis.tasks.settings_files import make_settings
 
@@ -103,11 +103,6 @@ def test_a_told_patch_is_kept(data):
     folder = read_folder(data)
     settings = settings_of(data, patch=[5, 6, 7])
     assert make_plan(settings, folder, folder.cases, no_watch).patch == (5, 6, 7)
-
-
-def test_batches_of_an_epoch():
-    assert batches_of(settings_of("d", batch=4, patches_per_volume=2), 9) == 5
-    assert batches_of(settings_of("d", epoch_steps=7), 9) == 7
 
 
 def test_a_folder_without_a_plan_is_no_run(tmp_path):

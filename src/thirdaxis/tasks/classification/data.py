@@ -5,14 +5,14 @@ from typing import Any
 
 import numpy as np
 import torch
-from lightning.pytorch import LightningDataModule
 from monai.transforms import Compose, RandAffine, RandFlip, RandScaleIntensity, RandShiftIntensity
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from thirdaxis.tasks.classification.crops import Crops
 from thirdaxis.tasks.classification.settings import ClassifySettings
-from thirdaxis.tasks.segmentation.patches import FIFTEEN_DEGREES, PatchSampler
+from thirdaxis.tasks.feed import RunData
+from thirdaxis.tasks.segmentation.patches import FIFTEEN_DEGREES
 
 Change = Callable[[Tensor, int], Tensor]
 """An image ``(C, d, h, w)`` and a seed to an image of the same size."""
@@ -154,7 +154,7 @@ class HeldBoxes(Dataset[dict[str, Any]]):
         }
 
 
-class ClassifyData(LightningDataModule):
+class ClassifyData(RunData):
     """Training boxes and those to choose the best epoch by.
 
     Args:
@@ -169,41 +169,15 @@ class ClassifyData(LightningDataModule):
         validation: tuple[Crops, Tensor] | None,
         settings: ClassifySettings,
     ) -> None:
-        super().__init__()
-        self.settings = settings
         self.validation = validation
-        self.boxes = TrainingBoxes(
+        boxes = TrainingBoxes(
             *training, changes_of(settings), settings.seed, settings.balance == "sampler"
         )
-        self.items = batches_of(settings, len(training[0])) * settings.batch
-
-    def _place(self) -> tuple[int, int]:
-        if self.trainer is None:
-            return 0, 1
-        return self.trainer.global_rank, self.trainer.world_size
-
-    def train_dataloader(self) -> DataLoader[dict[str, Tensor]]:
-        """This device's share of each step's boxes."""
-        rank, world = self._place()
-        workers = self.settings.workers
-        return DataLoader(
-            self.boxes,
-            batch_size=self.settings.batch // world,
-            sampler=PatchSampler(self.items, rank, world),
-            num_workers=workers,
-            persistent_workers=workers > 0,
-            pin_memory=self.settings.accelerator != "cpu" and torch.cuda.is_available(),
-        )
+        super().__init__(boxes, len(training[0]), settings)
+        self.settings = settings
 
     def val_dataloader(self) -> DataLoader[dict[str, Any]] | Sequence[Any]:
         """This device's share of the boxes to choose by."""
         if self.validation is None:
             return []
-        return DataLoader(HeldBoxes(*self.validation, *self._place()), self.settings.batch)
-
-
-def batches_of(settings: ClassifySettings, training: int) -> int:
-    """Batches of an epoch: as told, or enough to see every training sample."""
-    if settings.epoch_steps is not None:
-        return settings.epoch_steps * settings.accumulate
-    return -(-training // settings.batch)
+        return DataLoader(HeldBoxes(*self.validation, *self.place()), self.settings.batch)

@@ -1,21 +1,14 @@
-"""The network of a classification run: a 2D classifier by name, its weights, converted."""
-
-from dataclasses import replace
-from pathlib import Path
+"""The network of a classification run, tried on one box."""
 
 import torch
 from torch import nn
 from torchvision.models import SqueezeNet
 
-import thirdaxis
 from thirdaxis.convert.lift import beside
 from thirdaxis.errors import InputError, UsageError
-from thirdaxis.fusion.a3d import A3D
-from thirdaxis.fusion.table import resolve
-from thirdaxis.nets.build import build, weights_named
 from thirdaxis.tasks.classification.plan import ClassifyPlan
 from thirdaxis.tasks.classification.settings import ClassifySettings
-from thirdaxis.tasks.segmentation.network import Made, from_run
+from thirdaxis.tasks.network import Made, converted
 
 
 def make_classifier(settings: ClassifySettings, plan: ClassifyPlan, *, load: bool = True) -> Made:
@@ -34,35 +27,20 @@ def make_classifier(settings: ClassifySettings, plan: ClassifyPlan, *, load: boo
         ThirdaxisError: an unknown network or fusion, weights that do not fit, or a box the network
             cannot take.
     """
-    torch.manual_seed(settings.seed)
-    trained = load and settings.weights is not None and Path(settings.weights).is_dir()
-    built = build(
-        settings.network,
+    made = converted(
+        settings,
+        "classify",
         classes=plan.outputs,
-        in_channels=plan.channels,
-        weights=weights_named(settings.weights) if load and not trained else None,
-        task="classify",
-    )
-    if isinstance(built.net, SqueezeNet):
-        # It ends in a ReLU, behind which a new last layer of few classes soon says 0 for ever.
-        built.net.classifier[2] = nn.Identity()
-    fusion = resolve(settings.fusion)
-    if isinstance(fusion, A3D):
-        fusion = replace(fusion, depth=plan.size[0])
-    net = thirdaxis.convert(
-        built.net,
-        fusion,
-        depth_stride=settings.depth_stride,
-        in_channels=built.adapted(plan.channels),
-        stem=settings.stem,
-        statistics=settings.statistics,
-        overrides=settings.overrides or None,
+        channels=plan.channels,
+        depth=plan.size[0],
+        load=load,
+        change=_open_end,
     )
     size = "×".join(map(str, plan.size))
     try:
         with torch.no_grad():
             box = torch.zeros(1, plan.channels, *plan.size)
-            out = net.eval()(box, **beside(net, box))
+            out = made.net.eval()(box, **beside(made.net, box))
     except (RuntimeError, AssertionError, InputError) as error:
         reason = str(error).strip().splitlines()[0]
         raise UsageError(
@@ -75,5 +53,11 @@ def make_classifier(settings: ClassifySettings, plan: ClassifyPlan, *, load: boo
             f"{settings.network} gives {given} for a box, expected (1, {plan.outputs}): it is no "
             "classifier"
         )
-    report = from_run(net, Path(str(settings.weights))) if trained else built.weights
-    return Made(net.train(), report)
+    made.net.train()
+    return made
+
+
+def _open_end(net: nn.Module) -> None:
+    """SqueezeNet ends in a ReLU, behind which a new last layer may say 0 for ever."""
+    if isinstance(net, SqueezeNet):
+        net.classifier[2] = nn.Identity()

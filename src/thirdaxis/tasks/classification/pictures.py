@@ -1,6 +1,5 @@
 """Pictures of a classification run: its epochs, ROC curves, and whether probabilities are true."""
 
-import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,34 +11,9 @@ from thirdaxis.errors import InputError
 from thirdaxis.metrics.auc import roc_auc, roc_curve
 from thirdaxis.metrics.calibration import Bin, calibration_error, decisions, reliability
 from thirdaxis.tasks.classification.evaluate import Scores
-from thirdaxis.tasks.pictures import FOUND, TRUTH, save_figure
+from thirdaxis.tasks.pictures import TRUTH, save_figure
 
 BLUE = "#3366cc"
-
-
-def draw_epochs(history: Sequence[dict[str, float]], path: Path) -> None:
-    """Draws the training loss and the AUC on the samples set aside over the epochs.
-
-    Args:
-        history: rows with `epoch`, `train_loss` and `val_auc` (nan where not validated).
-        path: the PNG to write.
-    """
-    figure = Figure(figsize=(8, 3.2), layout="constrained")
-    loss_axes, auc_axes = figure.subplots(1, 2)
-    loss_axes.plot([row["epoch"] + 1 for row in history], [row["train_loss"] for row in history])
-    loss_axes.set(xlabel="epoch", ylabel="training loss")
-    scored = [row for row in history if not math.isnan(row["val_auc"])]
-    auc_axes.plot(
-        [row["epoch"] + 1 for row in scored],
-        [row["val_auc"] for row in scored],
-        marker="o",
-        markersize=3,
-        color=FOUND,
-    )
-    auc_axes.set(xlabel="epoch", ylabel="validation AUC", ylim=(0, 1))
-    for axes in (loss_axes, auc_axes):
-        axes.grid(alpha=0.3)
-    save_figure(figure, path)
 
 
 def draw_roc(scores: Scores, path: Path) -> None:

@@ -9,7 +9,7 @@ import thirdaxis
 from thirdaxis.errors import InputError, UsageError
 from thirdaxis.tasks.classification.cases import Cases, make_plan, read_cases, split_samples
 from thirdaxis.tasks.classification.crops import Crops, prepare
-from thirdaxis.tasks.classification.data import ClassifyData, batches_of
+from thirdaxis.tasks.classification.data import ClassifyData
 from thirdaxis.tasks.classification.module import ClassifyModule
 from thirdaxis.tasks.classification.network import make_classifier
 from thirdaxis.tasks.classification.plan import ClassifyPlan
@@ -17,8 +17,8 @@ from thirdaxis.tasks.classification.settings import ClassifySettings
 from thirdaxis.tasks.classification.summary import finish
 from thirdaxis.tasks.engine import Display, fit, last_checkpoint, steps_of
 from thirdaxis.tasks.hardware import pick_accelerator, rank
+from thirdaxis.tasks.network import Made
 from thirdaxis.tasks.run_folder import Run, new_run_folder, read_run, write_run
-from thirdaxis.tasks.segmentation.network import Made
 
 ClassifyRun = Run[ClassifySettings, ClassifyPlan]
 
@@ -43,7 +43,7 @@ def train(
     shown = display or Display()
     pick_accelerator(settings.accelerator, settings.devices)
     with new_run_folder(out) as partial:
-        pinned = settings.model_copy(update=_absolute(settings))
+        pinned = settings.pinned()
         cases = read_cases(pinned)
         parts = split_samples(cases, pinned)
         training = _crops(cases, parts["training"], pinned, shown, "reading training scans")
@@ -53,8 +53,7 @@ def train(
         run = Run(partial, pinned, plan, **{name: tuple(part) for name, part in parts.items()})
         made = make_classifier(pinned, plan)
         conversion = thirdaxis.report(made.net, (1, plan.channels, *plan.size))
-        weights = str(made.weights) if made.weights else "random start, no weights were loaded"
-        write_run(partial, run, str(conversion), weights)
+        write_run(partial, run, str(conversion), made.told())
     run = replace(run, folder=out)
     _fit(run, made, cases, training, shown, None)
     return finish(run, cases, shown)
@@ -87,14 +86,6 @@ def resume(out: Path, display: Display | None = None) -> dict[str, object]:
     return {} if rank() else finish(run, cases, shown)
 
 
-def _absolute(settings: ClassifySettings) -> dict[str, str]:
-    """Paths that hold wherever the run is resumed from."""
-    paths = {"data": settings.data, "cache": settings.cache}
-    if settings.weights != "library":
-        paths["weights"] = settings.weights
-    return {name: str(Path(path).resolve()) for name, path in paths.items() if path is not None}
-
-
 def _crops(
     cases: Cases,
     names: tuple[str, ...] | list[str],
@@ -124,6 +115,6 @@ def _fit(
         crops = _crops(cases, run.validation, settings, shown, "reading validation scans")
         validation = (crops, truth(run.validation))
     data = ClassifyData((training, truth(run.training)), validation, settings)
-    steps = steps_of(settings, batches_of(settings, len(training)))
+    steps = steps_of(settings, data.batches)
     module = ClassifyModule(made.net, settings, plan, steps, len(training))
     fit(run, module, data, shown, last, (plan.channels, *plan.size))

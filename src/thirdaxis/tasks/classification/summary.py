@@ -8,7 +8,6 @@ from thirdaxis.tasks.classification.cases import Cases
 from thirdaxis.tasks.classification.evaluate import SCORES, Scores, json_text, score_answers
 from thirdaxis.tasks.classification.pictures import (
     draw_calibration,
-    draw_epochs,
     draw_grades,
     draw_roc,
 )
@@ -16,6 +15,7 @@ from thirdaxis.tasks.classification.predict import answer, load_classifier
 from thirdaxis.tasks.engine import Display
 from thirdaxis.tasks.keep import HISTORY, read_history
 from thirdaxis.tasks.model import keep_model
+from thirdaxis.tasks.pictures import draw_curves
 from thirdaxis.tasks.run_folder import CURVES, METRICS, PICTURES, Run
 from thirdaxis.tasks.run_page import recorded_results, write_run_page
 
@@ -68,7 +68,7 @@ def finish(run: Run[Any, Any], cases: Cases, shown: Display) -> dict[str, object
 
 
 def _draw(run: Run[Any, Any], history: list[dict[str, float]], scores: Scores) -> None:
-    draw_epochs(history, run.folder / CURVES)
+    draw_curves(history, run.folder / CURVES)
     folder = run.folder / PICTURES
     folder.mkdir(exist_ok=True)
     if run.settings.kind == "grade":

@@ -3,14 +3,12 @@
 from collections.abc import Sequence
 from typing import Any
 
-import torch
-from lightning.pytorch import LightningDataModule
-from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from thirdaxis.tasks.segmentation.patches import PatchDataset, PatchSampler, augmentation
+from thirdaxis.tasks.feed import RunData
+from thirdaxis.tasks.segmentation.patches import PatchDataset, augmentation
 from thirdaxis.tasks.segmentation.plan import Plan
-from thirdaxis.tasks.segmentation.prepare import Prepared, batches_of
+from thirdaxis.tasks.segmentation.prepare import Prepared
 from thirdaxis.tasks.segmentation.settings import SegmentSettings
 
 
@@ -52,7 +50,7 @@ def only_one(batch: list[dict[str, Any]]) -> dict[str, Any]:
     return batch[0]
 
 
-class SegmentData(LightningDataModule):
+class SegmentData(RunData):
     """Training patches and validation volumes.
 
     Args:
@@ -69,37 +67,16 @@ class SegmentData(LightningDataModule):
         settings: SegmentSettings,
         plan: Plan,
     ) -> None:
-        super().__init__()
-        self.settings = settings
         self.validation = validation
-        self.patches = PatchDataset(
+        patches = PatchDataset(
             training,
             plan.patch,
             settings.foreground,
             augmentation(settings.augment, plan.anisotropy),
             settings.seed,
         )
-        self.items = batches_of(settings, len(training)) * settings.batch
-
-    def _place(self) -> tuple[int, int]:
-        if self.trainer is None:
-            return 0, 1
-        return self.trainer.global_rank, self.trainer.world_size
-
-    def train_dataloader(self) -> DataLoader[dict[str, Tensor]]:
-        """This device's share of each step's patches."""
-        rank, world = self._place()
-        workers = self.settings.workers
-        return DataLoader(
-            self.patches,
-            batch_size=self.settings.batch // world,
-            sampler=PatchSampler(self.items, rank, world),
-            num_workers=workers,
-            persistent_workers=workers > 0,
-            pin_memory=self.settings.accelerator != "cpu" and torch.cuda.is_available(),
-        )
+        super().__init__(patches, len(training) * settings.patches_per_volume, settings)
 
     def val_dataloader(self) -> DataLoader[dict[str, Any]]:
         """This device's share of the held-out volumes, whole."""
-        rank, world = self._place()
-        return DataLoader(WholeVolumes(self.validation, rank, world), collate_fn=only_one)
+        return DataLoader(WholeVolumes(self.validation, *self.place()), collate_fn=only_one)

@@ -4,7 +4,7 @@ No generator runs from step to step: item number `epoch * items + i` alone decid
 cut, where, and how the patch is changed. A killed run that starts its epoch again draws the same.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -21,7 +21,7 @@ from monai.transforms import (
     Transform,
 )
 from torch import Tensor
-from torch.utils.data import Dataset, Sampler
+from torch.utils.data import Dataset
 
 from thirdaxis.tasks.segmentation.prepare import Prepared
 
@@ -170,29 +170,3 @@ class PatchDataset(Dataset[dict[str, Tensor]]):
             "label": label.long().contiguous(),
             "thickness": torch.tensor(self.thickness[volume]),
         }
-
-
-class PatchSampler(Sampler[int]):
-    """The item numbers of one epoch that one device trains on.
-
-    Args:
-        items: patches an epoch, over all devices.
-        rank: of this device.
-        world: number of devices.
-    """
-
-    def __init__(self, items: int, rank: int = 0, world: int = 1) -> None:
-        self.items, self.rank, self.world, self.epoch = items, rank, world, 0
-
-    def set_epoch(self, epoch: int) -> None:
-        """Lightning calls this as each epoch begins."""
-        self.epoch = epoch
-
-    def __iter__(self) -> Iterator[int]:
-        """Interleaves the devices, so that together they see the batches one device would."""
-        first = self.epoch * self.items
-        return iter(range(first + self.rank, first + self.items, self.world))
-
-    def __len__(self) -> int:
-        """Items of this device."""
-        return len(range(self.rank, self.items, self.world))

@@ -175,10 +175,3 @@ def _prepare_on_disk(case: Case, plan: Plan, steps: Preprocessing, cache: Path) 
         torch.from_numpy(np.load(path, mmap_mode="c")) for path in (image_path, label_path)
     )
     return Prepared(case.name, image, label, (d, h, w))
-
-
-def batches_of(settings: SegmentSettings, training: int) -> int:
-    """Batches in an epoch: as told, or enough to visit every training volume."""
-    if settings.epoch_steps is not None:
-        return settings.epoch_steps
-    return math.ceil(training * settings.patches_per_volume / settings.batch)

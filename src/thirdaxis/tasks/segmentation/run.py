@@ -7,6 +7,7 @@ import thirdaxis
 from thirdaxis.errors import InputError
 from thirdaxis.tasks.engine import Display, fit, last_checkpoint, steps_of
 from thirdaxis.tasks.hardware import pick_accelerator, rank
+from thirdaxis.tasks.network import Made
 from thirdaxis.tasks.run_folder import (
     Run,
     cases_named,
@@ -17,9 +18,9 @@ from thirdaxis.tasks.run_folder import (
 )
 from thirdaxis.tasks.segmentation.data import SegmentData
 from thirdaxis.tasks.segmentation.module import SegmentModule
-from thirdaxis.tasks.segmentation.network import Made, make_network
+from thirdaxis.tasks.segmentation.network import make_network
 from thirdaxis.tasks.segmentation.plan import Plan
-from thirdaxis.tasks.segmentation.prepare import batches_of, data_folder, make_plan, prepare
+from thirdaxis.tasks.segmentation.prepare import data_folder, make_plan, prepare
 from thirdaxis.tasks.segmentation.preprocess import preprocessing
 from thirdaxis.tasks.segmentation.regions import scored
 from thirdaxis.tasks.segmentation.settings import SegmentSettings
@@ -52,14 +53,13 @@ def train(
         training, validation = split_cases(settings, folder)
         cases = cases_named(folder, training)
         scored(settings, folder.labels)
-        pinned = settings.model_copy(update=_absolute(settings))
+        pinned = settings.pinned()
         plan = make_plan(pinned, folder, cases, shown.watch)
         run = Run(partial, pinned, plan, tuple(training), tuple(validation))
         made = make_network(pinned, plan)
         data = _data(run, shown)
         conversion = thirdaxis.report(made.net, (1, len(plan.channels), *plan.patch))
-        weights = str(made.weights) if made.weights else "random start, no weights were loaded"
-        write_run(partial, run, str(conversion), weights)
+        write_run(partial, run, str(conversion), made.told())
     run = replace(run, folder=out)
     _fit(run, made, data, shown, None)
     return finish(run, shown.say)
@@ -89,14 +89,6 @@ def resume(out: Path, display: Display | None = None) -> dict[str, object]:
     return finish(run, shown.say) if rank() == 0 else {}
 
 
-def _absolute(settings: SegmentSettings) -> dict[str, str]:
-    """Paths that hold wherever the run is resumed from."""
-    paths = {"data": settings.data, "cache": settings.cache}
-    if settings.weights != "library":
-        paths["weights"] = settings.weights
-    return {name: str(Path(path).resolve()) for name, path in paths.items() if path is not None}
-
-
 def _data(run: SegmentRun, shown: Display) -> SegmentData:
     settings = run.settings
     folder = data_folder(settings)
@@ -115,6 +107,6 @@ def _data(run: SegmentRun, shown: Display) -> SegmentData:
 
 
 def _fit(run: SegmentRun, made: Made, data: SegmentData, shown: Display, last: Path | None) -> None:
-    steps = steps_of(run.settings, batches_of(run.settings, len(run.training)))
+    steps = steps_of(run.settings, data.batches)
     module = SegmentModule(made.net, run.settings, run.plan, steps)
     fit(run, module, data, shown, last, (len(run.plan.channels), *run.plan.patch))

@@ -1,0 +1,78 @@
+"""Feeds the samples of any task to Lightning, each device its share of every batch."""
+
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from lightning.pytorch import LightningDataModule
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from thirdaxis.tasks.settings import RunSettings
+
+
+class ItemSampler(Sampler[int]):
+    """The item numbers of one epoch that one device trains on.
+
+    Args:
+        items: samples an epoch, over all devices.
+        rank: of this device.
+        world: number of devices.
+    """
+
+    def __init__(self, items: int, rank: int = 0, world: int = 1) -> None:
+        self.items, self.rank, self.world, self.epoch = items, rank, world, 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Lightning calls this as each epoch begins."""
+        self.epoch = epoch
+
+    def __iter__(self) -> Iterator[int]:
+        """Interleaves the devices, so that together they see the batches one device would."""
+        first = self.epoch * self.items
+        return iter(range(first + self.rank, first + self.items, self.world))
+
+    def __len__(self) -> int:
+        """Items of this device."""
+        return len(range(self.rank, self.items, self.world))
+
+
+class RunData(LightningDataModule):
+    """Training samples that are a function of their number; a task adds what it validates on.
+
+    Args:
+        samples: to train on, by item number, without end.
+        items: how many there are, each once; an epoch has as many unless the settings say.
+        settings: of the run.
+    """
+
+    def __init__(self, samples: Dataset[Any], items: int, settings: RunSettings) -> None:
+        super().__init__()
+        self.samples, self.told = samples, settings
+        self.batches = batches_of(settings, items)
+
+    def place(self) -> tuple[int, int]:
+        """The number of this device, and how many there are."""
+        if self.trainer is None:
+            return 0, 1
+        return self.trainer.global_rank, self.trainer.world_size
+
+    def train_dataloader(self) -> DataLoader[Any]:
+        """This device's share of each step's samples."""
+        rank, world = self.place()
+        workers = self.told.workers
+        return DataLoader(
+            self.samples,
+            batch_size=self.told.batch // world,
+            sampler=ItemSampler(self.batches * self.told.batch, rank, world),
+            num_workers=workers,
+            persistent_workers=workers > 0,
+            pin_memory=self.told.accelerator != "cpu" and torch.cuda.is_available(),
+        )
+
+
+def batches_of(settings: RunSettings, items: int) -> int:
+    """Batches of an epoch: for as many steps as told, or enough for so many samples."""
+    if settings.epoch_steps is not None:
+        return settings.epoch_steps * settings.accumulate
+    return math.ceil(items / settings.batch)

@@ -1,0 +1,102 @@
+"""The network of any run: a 2D network by name, its weights, converted as the settings say."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+from torch import nn
+
+import thirdaxis
+from thirdaxis.errors import InputError
+from thirdaxis.fusion.a3d import A3D
+from thirdaxis.fusion.table import resolve
+from thirdaxis.nets.build import Task, build, weights_named
+from thirdaxis.nets.weights import WeightsReport, transfer
+from thirdaxis.tasks.keep import BEST, read_checkpoint
+from thirdaxis.tasks.settings import RunSettings
+
+
+@dataclass(frozen=True)
+class Made:
+    """A converted network and what was loaded into it; no report where nothing was."""
+
+    net: nn.Module
+    weights: WeightsReport | None
+
+    def told(self) -> str:
+        """The account of the weights, in words."""
+        return str(self.weights) if self.weights else "random start, no weights were loaded"
+
+
+def converted(
+    settings: RunSettings,
+    task: Task,
+    *,
+    classes: int,
+    channels: int,
+    depth: int,
+    load: bool,
+    change: Callable[[nn.Module], None] = lambda net: None,
+) -> Made:
+    """Builds, loads and converts the network of a run, from the run's seed.
+
+    Args:
+        settings: of the run.
+        task: what the network is built for.
+        classes: channels of its answer.
+        channels: of the volumes.
+        depth: slices of the volumes, which `a3d` has to know.
+        load: whether to load the pretrained weights the settings name.
+        change: made to the 2D network before it is converted.
+
+    Returns:
+        The 3D network in training mode.
+
+    Raises:
+        ThirdaxisError: an unknown network or fusion, or weights that do not fit.
+    """
+    torch.manual_seed(settings.seed)
+    weights = weights_named(settings.weights) if load else None
+    run = weights if isinstance(weights, Path) and weights.is_dir() else None
+    given = weights if run is None else None
+    built = build(settings.network, classes=classes, in_channels=channels, weights=given, task=task)
+    change(built.net)
+    fusion = resolve(settings.fusion)
+    if isinstance(fusion, A3D):
+        fusion = replace(fusion, depth=depth)
+    net = thirdaxis.convert(
+        built.net,
+        fusion,
+        depth_stride=settings.depth_stride,
+        in_channels=built.adapted(channels),
+        stem=settings.stem,
+        statistics=settings.statistics,
+        overrides=settings.overrides or None,
+    )
+    return Made(net.train(), built.weights if run is None else from_run(net, run))
+
+
+def from_run(net: nn.Module, folder: Path) -> WeightsReport:
+    """Fills a converted network, head and all, from the best one of a run, by name and shape.
+
+    So a network that learned single slices (fusion `slicewise`, patches one slice deep) starts one
+    that sees volumes: an ordinary 2D pretraining on the data set itself.
+
+    Args:
+        net: filled in place.
+        folder: of the run.
+
+    Raises:
+        InputError: not a run folder, nothing in it fits, or it holds 2D kernels where this network
+            has 3D ones of its own.
+    """
+    state = read_checkpoint(folder / BEST)["state_dict"]
+    inner = {name.removeprefix("net."): value for name, value in state.items()}
+    for name, own in net.state_dict().items():
+        if name in inner and inner[name].ndim != own.ndim:
+            raise InputError(
+                f"{folder}: its {name} has {inner[name].ndim} axes, here {own.ndim} are needed; "
+                "take a fusion that keeps 2D kernels, such as acs, in both runs"
+            )
+    return transfer(net, inner, str(folder / BEST))
