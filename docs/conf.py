@@ -64,6 +64,13 @@ def fill_reference(app, docname: str, source: list[str]) -> None:
         source[0] += "\n## Modules\n\n" + "\n".join(sections)
 
 
+def keep_colons(app, what: str, name: str, obj, options, lines: list[str]) -> None:
+    """Keeps napoleon from taking what stands before an attribute's first colon for its type."""
+    if what == "attribute":
+        lines[:0] = [".. one of the settings or constants", ""]
+
+
 def setup(app) -> dict[str, bool]:
     app.connect("source-read", fill_reference)
+    app.connect("autodoc-process-docstring", keep_colons, priority=400)
     return {"parallel_read_safe": True}

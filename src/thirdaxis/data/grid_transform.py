@@ -19,7 +19,7 @@ class ToGridd(MapTransform, InvertibleTransform):
     MONAI's own `Spacingd` lays its grid off by up to half a voxel.
 
     Args:
-        keys: of the images, `MetaTensor`s (C, D, H, W).
+        keys: of the images, each a `MetaTensor` (C, D, H, W).
         orientation: axis code of the arrays, such as `SPL`.
         spacing: (d, h, w) in mm.
     """
