@@ -66,7 +66,7 @@ def fill_reference(app, docname: str, source: list[str]) -> None:
 
 def keep_colons(app, what: str, name: str, obj, options, lines: list[str]) -> None:
     """Keeps napoleon from taking what stands before an attribute's first colon for its type."""
-    if what == "attribute":
+    if what in ("attribute", "data", "property"):
         lines[:0] = [".. one of the settings or constants", ""]
 
 
