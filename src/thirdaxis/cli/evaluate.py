@@ -86,7 +86,7 @@ def evaluate(
 
 def _table(summary: dict[str, dict[str, float | int]], cases: int) -> Table:
     table = Table(title=f"{cases} cases")
-    table.add_column("label")
+    table.add_column("label", overflow="fold")
     columns = {
         "Dice, mean of cases": "dice_mean",
         "95 % from": "dice_low",

@@ -1,4 +1,5 @@
 import shutil
+import sys
 
 import nibabel
 import numpy as np
@@ -111,6 +112,14 @@ def test_every_format_gives_the_same_labels_and_keeps_its_affine(phantom_run, tm
         found = nibabel.load(written)
         np.testing.assert_array_equal(np.asarray(found.dataobj), np.asarray(expected.dataobj))
         np.testing.assert_allclose(found.affine, original.affine, atol=1e-4)
+
+
+def test_a_missing_package_is_told_before_the_first_scan(phantom_run, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "highdicom", None)
+    scans = phantom_run.parent / "data" / "imagesTr"
+    with pytest.raises(ModuleNotFoundError, match="highdicom"):
+        predict(phantom_run, scans, tmp_path / "out", outputs=Outputs("dicom-seg"))
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_folder_gives_a_file_and_a_picture_a_scan(phantom_run, tmp_path):

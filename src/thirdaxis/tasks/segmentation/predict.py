@@ -4,6 +4,7 @@ import zipfile
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from importlib import import_module
 from pathlib import Path
 
 from thirdaxis.data.dicom_seg import write_seg
@@ -115,6 +116,8 @@ def predict(
     segmenter.labels_kept_whole(how)  # a wrong name is told before the first scan
     scans = find_scans(inputs, len(segmenter.plan.channels))
     stems = _stems(scans, out)
+    if outputs.format != "nifti":
+        import_module("highdicom")  # a missing package is told before the first scan
     done = Predictions()
     for scan in watch(scans):
         files = outputs.files(stems[scan.name], scan)
