@@ -32,20 +32,7 @@ SegmentRun = Run[SegmentSettings, Plan]
 def train(
     settings: SegmentSettings, out: Path, display: Display | None = None
 ) -> dict[str, object]:
-    """Trains a converted network on a data set and leaves a run folder.
-
-    Args:
-        settings: of the run.
-        out: the run folder to make.
-        display: how the run shows itself; none keeps it silent.
-
-    Returns:
-        What `metrics.json` holds.
-
-    Raises:
-        ThirdaxisError: a fault in the settings or the data; no run folder is left then.
-        OSError: the run folder cannot be written.
-    """
+    """Trains a converted network and leaves a run folder; see `thirdaxis.tasks.runs.train`."""
     shown = display or Display()
     pick_accelerator(settings.accelerator, settings.devices)
     with new_run_folder(out) as partial:
@@ -66,18 +53,7 @@ def train(
 
 
 def resume(out: Path, display: Display | None = None) -> dict[str, object]:
-    """Goes on with a run from its last whole epoch, to what the unbroken run would have given.
-
-    Args:
-        out: the run folder.
-        display: how the run shows itself; none keeps it silent.
-
-    Returns:
-        What `metrics.json` holds.
-
-    Raises:
-        ThirdaxisError: not a run folder, a damaged checkpoint, or data that is gone.
-    """
+    """Goes on with a run; see `thirdaxis.tasks.runs.resume`."""
     shown = display or Display()
     run = read_run(out)
     last, over = last_checkpoint(run)
