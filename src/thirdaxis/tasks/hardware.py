@@ -37,6 +37,24 @@ def pick_accelerator(wanted: str, devices: int) -> str:
     return wanted
 
 
+def pick_device(accelerator: str) -> torch.device:
+    """The device to predict on.
+
+    Args:
+        accelerator: `auto`, `cpu` or `gpu`.
+
+    Raises:
+        UsageError: `gpu` where there is none.
+    """
+    if accelerator == "cpu":
+        return torch.device("cpu")
+    if torch.cuda.is_available():
+        return torch.device("cuda")
+    if accelerator == "gpu":
+        raise UsageError("accelerator 'gpu' was asked for, but torch sees none; use 'cpu'")
+    return torch.device("cpu")
+
+
 def pick_precision(wanted: str, accelerator: str) -> Literal["32-true", "16-mixed", "bf16-mixed"]:
     """Lightning's name of a precision; `auto` is bf16 where a graphics card has it.
 

@@ -19,7 +19,7 @@ from thirdaxis.tasks.classification.plan import ClassifyPlan
 from thirdaxis.tasks.classification.settings import ClassifySettings
 from thirdaxis.tasks.classification.table import Answers
 from thirdaxis.tasks.engine import Watch, no_watch
-from thirdaxis.tasks.hardware import pick_accelerator, pick_precision
+from thirdaxis.tasks.hardware import pick_device, pick_precision
 from thirdaxis.tasks.model import Model, load_model
 from thirdaxis.tasks.module import RunModule
 from thirdaxis.tasks.scans import find_scans
@@ -82,8 +82,8 @@ def load_classifier(
     model = load_model(path, task="classify", trust=trust)
     settings, plan = model.settings, model.plan
     assert isinstance(settings, ClassifySettings) and isinstance(plan, ClassifyPlan)
-    device = pick_accelerator(accelerator or settings.accelerator, 1).replace("gpu", "cuda")
-    return Classifier(model.net.to(device), settings, plan, torch.device(device))
+    device = pick_device(accelerator or settings.accelerator)
+    return Classifier(model.net.to(device), settings, plan, device)
 
 
 def predict(

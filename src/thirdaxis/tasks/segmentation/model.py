@@ -2,9 +2,10 @@
 
 from pathlib import Path
 
+from thirdaxis.tasks.hardware import pick_device
 from thirdaxis.tasks.model import Model, load_model
 from thirdaxis.tasks.segmentation.plan import Plan
-from thirdaxis.tasks.segmentation.segmenter import Segmenter, pick_device
+from thirdaxis.tasks.segmentation.segmenter import Segmenter
 from thirdaxis.tasks.segmentation.settings import SegmentSettings
 
 

@@ -183,24 +183,6 @@ def _shifted(volume: Volume, rows: int, array: Tensor) -> Volume:
     return Volume(array, affine)
 
 
-def pick_device(accelerator: str) -> torch.device:
-    """The device to predict on.
-
-    Args:
-        accelerator: `auto`, `cpu` or `gpu`.
-
-    Raises:
-        UsageError: `gpu` where there is none.
-    """
-    if accelerator == "cpu":
-        return torch.device("cpu")
-    if torch.cuda.is_available():
-        return torch.device("cuda")
-    if accelerator == "gpu":
-        raise UsageError("accelerator 'gpu' was asked for, but torch sees none; use 'cpu'")
-    return torch.device("cpu")
-
-
 def _autocast(
     settings: SegmentSettings, precision: str | None, device: torch.device
 ) -> AbstractContextManager[object]:
