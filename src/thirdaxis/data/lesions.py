@@ -15,8 +15,8 @@ class KeySlice:
     Args:
         name: unique in its set: ``SERIES/NUMBER``, such as ``000001_01_01/109``.
         patient: whose series it is.
-        boxes: ``(L, 4)`` floats x1, y1, x2, y2 in pixels, counted from 0, x1 < x2 and y1 < y2; L is 0
-            where nothing was found.
+        boxes: ``(L, 4)`` floats x1, y1, x2, y2 in pixels, counted from 0, x1 < x2 and y1 < y2;
+            L is 0 where nothing was found.
         size: height and width of the slice in pixels.
         spacing: mm from slice to slice (nan where unknown), from row to row, from column to column.
         recists: ``(L, 8)``, x and y of the ends of the long, then of the short diameter; none where
