@@ -31,7 +31,7 @@ class Trunk(nn.Module):
         """The shared map of (N, 1, D, H, W)."""
         thickness = images.new_full((len(images),), 2.0)
         levels = self.detector.levels(images, thickness)  # type: ignore[operator]
-        return self.detector.flat(levels)[-1]  # type: ignore[operator]
+        return self.detector.flat(levels)  # type: ignore[operator]
 
 
 def network_of(settings: DetectSettings) -> tuple[nn.Module, tuple[int, int, int]]:

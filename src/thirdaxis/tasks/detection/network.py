@@ -56,7 +56,5 @@ def make_lesion_detector(
     torch.manual_seed(settings.seed)
     weights = weights_named(settings.weights) if load else None
     run = weights if isinstance(weights, Path) and weights.is_dir() else None
-    made = make_detector(detector_settings(settings, plan), weights=None if run else weights)
-    if run is not None:
-        return Made(made.net.train(), from_run(made.net, run))
-    return Made(made.net.train(), made.weights)
+    net = make_detector(detector_settings(settings, plan), None if run else weights).train()
+    return Made(net, net.weights if run is None else from_run(net, run))

@@ -3,10 +3,11 @@
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 from torch import Tensor
 
+from thirdaxis.data.slice_stack import INTERVAL_MM, interval_for
 from thirdaxis.tasks.detection.settings import DetectSettings
 
 STRIDE = 32
@@ -18,8 +19,7 @@ class DetectPlan:
 
     Args:
         depth: slices it sees, an odd number.
-        interval: mm between them; none takes the neighbours as they lie.
-        thick: whether slices further apart than the interval are taken as they lie, too.
+        interval: mm between them, or ``native``; see `interval_for`.
         window: lowest and highest HU.
         grey: what these become.
         size: pixels of the longer side of a slice.
@@ -29,8 +29,7 @@ class DetectPlan:
     """
 
     depth: int
-    interval: float | None
-    thick: bool
+    interval: float | Literal["native"]
     window: tuple[float, float]
     grey: tuple[float, float]
     size: int
@@ -53,9 +52,10 @@ class DetectPlan:
             The mm between the slices to read, none for the neighbours; and the mm between the
             slices that are read so, nan where unknown.
         """
-        if self.interval is None or (self.thick and spacing >= self.interval):
+        interval = interval_for(spacing, self.interval)
+        if interval is None:
             return None, spacing
-        return self.interval, self.interval if spacing > 0 else math.nan
+        return interval, interval if spacing > 0 else math.nan
 
     def grey_of(self, slices: Tensor) -> Tensor:
         """Grey values of slices in HU."""
@@ -75,13 +75,10 @@ class DetectPlan:
     @classmethod
     def of(cls, settings: DetectSettings, *, slices: int = 0, lesions: int = 0) -> Self:
         """The plan of a run on so many slices with so many lesions."""
-        thick = settings.thick
-        if thick is None:
-            thick = "native" if settings.fusion == "alignshift" else "interpolate"
+        usual = "native" if settings.fusion == "alignshift" else INTERVAL_MM
         return cls(
             depth=settings.depth,
-            interval=None if settings.interval == "native" else settings.interval,
-            thick=thick == "native",
+            interval=settings.interval or usual,
             window=settings.window,
             grey=settings.grey,
             size=settings.size,
@@ -96,8 +93,7 @@ def detect_plan_from(told: Mapping[str, Any]) -> DetectPlan:
     interval = told["interval"]
     return DetectPlan(
         depth=int(told["depth"]),
-        interval=None if interval is None else float(interval),
-        thick=bool(told["thick"]),
+        interval="native" if interval == "native" else float(interval),
         window=(float(told["window"][0]), float(told["window"][1])),
         grey=(float(told["grey"][0]), float(told["grey"][1])),
         size=int(told["size"]),

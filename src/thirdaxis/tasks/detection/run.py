@@ -3,12 +3,13 @@
 from dataclasses import replace
 from pathlib import Path
 
+import thirdaxis
 from thirdaxis.data.lesions import LesionSet
 from thirdaxis.tasks.detection.cases import make_plan, read_lesions, slices_of, split_slices
 from thirdaxis.tasks.detection.data import DetectData
 from thirdaxis.tasks.detection.module import DetectModule
 from thirdaxis.tasks.detection.network import make_lesion_detector
-from thirdaxis.tasks.detection.plan import DetectPlan
+from thirdaxis.tasks.detection.plan import STRIDE, DetectPlan
 from thirdaxis.tasks.detection.settings import DetectSettings
 from thirdaxis.tasks.detection.summary import finish
 from thirdaxis.tasks.engine import Display, fit, last_checkpoint, steps_of
@@ -31,7 +32,7 @@ def train(settings: DetectSettings, out: Path, display: Display | None = None) -
         run = Run(partial, pinned, plan, **{name: tuple(part) for name, part in parts.items()})
         made = make_lesion_detector(pinned, plan)
         data = _data(run, lesions)
-        write_run(partial, run, made.net.report(), made.told())
+        write_run(partial, run, _converted(made, plan), made.told())
     run = replace(run, folder=out)
     _fit(run, made, data, shown, None)
     return finish(run, lesions, shown)
@@ -49,6 +50,13 @@ def resume(out: Path, display: Display | None = None) -> dict[str, object]:
         made = make_lesion_detector(run.settings, run.plan, load=last is None)
         _fit(run, made, _data(run, lesions), shown, last)
     return {} if rank() else finish(run, lesions, shown)
+
+
+def _converted(made: Made, plan: DetectPlan) -> str:
+    """How the backbone was converted; its layers do not depend on the size of an image."""
+    if made.net.backbone.is_stacked:  # type: ignore[union-attr]
+        return f"a 2D network with {plan.depth} slices as its channels"
+    return str(thirdaxis.report(made.net.backbone.net, (1, 1, plan.depth, STRIDE, STRIDE)))  # type: ignore[union-attr, arg-type]
 
 
 def _data(run: DetectRun, lesions: LesionSet) -> DetectData:

@@ -44,12 +44,10 @@ class DetectSettings(RunSettings):
     depth: int = Field(3, ge=1)
     """Slices the network sees, an odd number: the one that is judged in their middle."""
 
-    interval: Length | Literal["native"] = 2.0
-    """Millimetres between these slices, which are interpolated; `native` takes the neighbours."""
-
-    thick: Literal["interpolate", "native"] | None = None
-    """What becomes of slices that lie further apart than the interval: interpolation, or their own
-    neighbours (`native`), as AlignShift has it; none follows the fusion."""
+    interval: Length | Literal["native"] | None = None
+    """Millimetres between these slices, which are interpolated; `native` takes the neighbours as
+    they lie where they are 2 mm apart or more, and interpolates others to 2 mm. None is `native`
+    for `alignshift`, which knows their distance, and 2 mm otherwise."""
 
     legacy: bool = False
     """Whether slices are interpolated with the weights of the nearest one alone, as the published
@@ -158,8 +156,6 @@ class DetectSettings(RunSettings):
             low, high = getattr(self, name)
             if not low < high:
                 raise ValueError(f"{name} {low:g}, {high:g} needs its lower end first")
-        if self.thick == "native" and self.interval == "native":
-            raise ValueError("interval 'native' takes all slices as they are; leave thick out")
         if self.patience is not None and self.selection == 0 and not self.official:
             raise ValueError("patience needs slices to choose by: selection above 0")
         return self
