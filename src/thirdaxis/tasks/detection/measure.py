@@ -122,17 +122,21 @@ def mask_diameters(mask: np.ndarray, spacing: Sequence[float]) -> tuple[float, f
     Returns:
         Long and short diameter in mm, from edge to edge of the pixels; 0 and 0 of an empty mask.
     """
-    rows, columns = np.nonzero(mask)
+    inside = np.asarray(mask) != 0
+    rows = np.flatnonzero(inside.any(1))
     if len(rows) == 0:
         return 0.0, 0.0
+    # The first and the last pixel of each row span the hull.
+    first = inside[rows].argmax(1)
+    last = inside.shape[1] - 1 - inside[rows, ::-1].argmax(1)
     edges = np.array([(-0.5, 0.0), (0.5, 0.0), (0.0, -0.5), (0.0, 0.5)])
-    centres = np.stack([rows, columns], 1)
+    centres = np.stack([np.tile(rows, 2), np.concatenate([first, last])], 1)
     points = (centres[:, None] + edges).reshape(-1, 2) * np.asarray(spacing)
     hull = points[ConvexHull(points).vertices]
     apart = pdist(hull)
-    first, second = np.triu_indices(len(hull), 1)
+    starts, stops = np.triu_indices(len(hull), 1)
     farthest = int(apart.argmax())
-    along = (hull[second[farthest]] - hull[first[farthest]]) / apart[farthest]
+    along = (hull[stops[farthest]] - hull[starts[farthest]]) / apart[farthest]
     across = hull @ np.array([-along[1], along[0]])
     return float(apart[farthest]), float(across.max() - across.min())
 

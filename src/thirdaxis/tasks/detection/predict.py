@@ -1,0 +1,191 @@
+"""Whole scans to the lesions in them: one, or a folder that may be long."""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from thirdaxis.atomic import write_text
+from thirdaxis.data.detections import Detections, read_detections, write_detections
+from thirdaxis.data.folder import Case, read_case
+from thirdaxis.errors import InputError, UsageError
+from thirdaxis.tasks.detection.finder import Finder, load_finder
+from thirdaxis.tasks.detection.link import Linking
+from thirdaxis.tasks.detection.measure import Boxes, Lesion, lesions_of
+from thirdaxis.tasks.detection.pictures import lesion_figure
+from thirdaxis.tasks.detection.slab import Looking, check_slab
+from thirdaxis.tasks.detection.written import (
+    DETECTIONS,
+    LESIONS_CSV,
+    LESIONS_JSON,
+    lesions_csv,
+    lesions_json,
+    read_lesions,
+    write_summary,
+)
+from thirdaxis.tasks.model import Model
+from thirdaxis.tasks.pictures import save_figure
+from thirdaxis.tasks.scans import find_scans
+from thirdaxis.tasks.segmentation.windows import Told, tell_nobody
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """What became of the scans.
+
+    Args:
+        written: name of a scan -> its lesions.
+        finished: those that were done already.
+        failed: name of a scan -> one line that says what was wrong with it.
+    """
+
+    written: dict[str, list[Lesion]] = field(default_factory=dict)
+    finished: list[str] = field(default_factory=list)
+    failed: dict[str, str] = field(default_factory=dict)
+
+
+def predict(
+    model: str | Path | Model,
+    inputs: Path,
+    out: Path,
+    looking: Looking | None = None,
+    linking: Linking | None = None,
+    *,
+    pictures: int = 6,
+    margin: float = 0.0,
+    overwrite: bool = False,
+    accelerator: str | None = None,
+    trust: bool = False,
+    watch: Callable[[Sequence[Case]], Iterable[Case]] = lambda cases: cases,
+    told: Told = tell_nobody,
+    say: Callable[[str], None] = lambda line: None,
+) -> Predictions:
+    """Finds lesions in scans; writes a folder for each scan, and tables of all.
+
+    `OUT/SCAN/` has `lesions.csv` and `lesions.json`, a lesion an entry; `detections.json`, the
+    boxes on all slices, each slice named `SCAN/NUMBER`; and a picture of each of the best lesions.
+    `OUT/lesions.csv` and `OUT/detections.json` hold those of all scans. Of several scans, those
+    that cannot be read or used are left out and told at the end, and those that were done before
+    are not done again.
+
+    Args:
+        model: a run folder, or a trained model in any form that `load_model` reads.
+        inputs: a CT as NIfTI, MetaImage or NRRD file, a folder of one DICOM series, or a folder of
+            such.
+        out: folder for all of it.
+        looking: how the network goes through a scan; none takes windows, as in training.
+        linking: how boxes of slices become lesions.
+        pictures: lesions of a scan that are drawn, at most.
+        margin: pixels that boxes leave around a lesion on each side; see `lesions_of`.
+        overwrite: whether scans are done again whose results are there and whole.
+        accelerator: `auto`, `cpu` or `gpu`; none takes the run's own.
+        trust: whether a program that the model names as its network may be called.
+        watch: wraps the scans to show progress.
+        told: called with the slices done of the scan at hand, and their number.
+        say: told the folder of each scan as it is written or found.
+
+    Returns:
+        What became of each scan.
+
+    Raises:
+        InputError: the only scan cannot be read, or the model is of another task.
+        UsageError: slabs are asked for, and the network cannot run on them; `out` is a file.
+    """
+    looking, linking = looking or Looking(), linking or Linking()
+    finder = load_finder(model, accelerator, trust=trust)
+    if looking.mode == "slab":
+        check_slab(finder.net)  # told before the first scan is read
+    scans = find_scans(inputs)
+    if out.exists() and not out.is_dir():
+        raise UsageError(f"{out}: is a file; name a folder")
+    done = Predictions()
+    for scan in watch(scans):
+        folder = out / scan.name
+        if not overwrite and _whole(folder):
+            done.finished.append(scan.name)
+            say(f"{folder}: is there already; --overwrite does it again")
+            continue
+        try:
+            volume, _ = read_case(scan, {})
+            try:
+                turned = finder.turned(volume)
+            except InputError as error:
+                raise InputError(f"{scan.images[0]}: {error}") from None
+        except InputError as error:
+            if len(scans) == 1:
+                raise
+            done.failed[scan.name] = str(error)
+            continue
+        found = finder(turned, looking, told)
+        lesions = lesions_of(found, volume, turned, linking, margin)
+        folder.mkdir(parents=True, exist_ok=True)
+        for old in folder.glob("lesion-*.png"):
+            old.unlink()
+        for number, lesion in enumerate(lesions[:pictures], 1):
+            figure = lesion_figure(turned, lesion, f"{scan.name}: lesion {number}, {said(lesion)}")
+            save_figure(figure, folder / f"lesion-{number:02d}.png")
+        _write(folder, scan, finder, found, lesions, looking, linking, turned.shape)
+        done.written[scan.name] = lesions
+        say(f"{folder}: {len(lesions)} lesion{'' if len(lesions) == 1 else 's'}")
+    _write_all(out, [*done.written, *done.finished])
+    return done
+
+
+def said(lesion: Lesion) -> str:
+    """A lesion in a few words."""
+    source = "mask" if lesion.measured_from == "mask" else "sides of the box"
+    return (
+        f"score {lesion.score:.2f}, {lesion.long_mm:.0f} × {lesion.short_mm:.0f} mm ({source}), "
+        f"{lesion.slices} slice{'' if lesion.slices == 1 else 's'}"
+    )
+
+
+def slice_name(scan: str, number: int) -> str:
+    """What a slice of a turned scan is called in files of detections."""
+    return f"{scan}/{number:03d}"
+
+
+def _write(
+    folder: Path,
+    scan: Case,
+    finder: Finder,
+    found: Boxes,
+    lesions: Sequence[Lesion],
+    looking: Looking,
+    linking: Linking,
+    shape: tuple[int, int, int],
+) -> None:
+    """Writes the files of a scan, last the one that says it is done."""
+    boxes = {}
+    for number in range(shape[0]):
+        here = found.slices == number
+        boxes[slice_name(scan.name, number)] = (found.boxes[here], found.scores[here])
+    write_detections(folder / DETECTIONS, boxes)
+    write_text(folder / LESIONS_CSV, lesions_csv(lesions))
+    about = {
+        "scan": str(scan.images[0]),
+        "turned_shape": list(shape),
+        "network": finder.settings.network,
+        "fusion": finder.settings.fusion,
+        "mode": looking.mode,
+    }
+    write_text(folder / LESIONS_JSON, lesions_json(lesions, linking, about))
+
+
+def _write_all(out: Path, names: Sequence[str]) -> None:
+    if not names:
+        return
+    every: Detections = {}
+    for name in sorted(names):
+        every |= read_detections(out / name / DETECTIONS)
+    write_detections(out / DETECTIONS, every)
+    write_summary(out / LESIONS_CSV, [(name, out / name / LESIONS_JSON) for name in sorted(names)])
+
+
+def _whole(folder: Path) -> bool:
+    """Whether a scan's files are there and can be read to their ends."""
+    try:
+        read_lesions(folder / LESIONS_JSON)
+        read_detections(folder / DETECTIONS)
+    except InputError:
+        return False
+    return (folder / LESIONS_CSV).is_file()
