@@ -54,7 +54,7 @@ class Froc:
         return float(self.sensitivity_at(RATES[:HEADLINE]).mean())
 
     def curve(self) -> tuple[np.ndarray, np.ndarray]:
-        """False alarms an image and sensitivity, from (0, 0) on, a point a different score."""
+        """False alarms an image and sensitivity from (0, 0) on, a point wherever it turns."""
         return self._curve(np.ones(self.images))
 
     def sensitivity_at(self, rates: Sequence[float] | np.ndarray = RATES) -> np.ndarray:
@@ -118,27 +118,33 @@ class Froc:
         return of_kept.part([self.names[number] for number in there])
 
     @cached_property
-    def _events(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Image of each event and whether it is a hit, highest score first; ends of equal scores.
+    def _steps(self) -> tuple[np.ndarray, np.ndarray]:
+        """The step of the curve that each false alarm, and each hit, belongs to.
 
-        Which of two equal scores comes first says nothing, so that they are passed at once.
+        Which of two equal scores comes first says nothing, so that they make one step; what lies
+        between two hits makes one too, as the curve is straight there.
         """
         found = np.isfinite(self.hits)
-        scores = np.concatenate([self.hits[found], self.alarms])
-        images = np.concatenate([self.lesion_images[found], self.alarm_images])
-        order = np.argsort(-scores, kind="stable")
-        ends = np.flatnonzero(np.append(np.diff(scores[order]) != 0, True)) if len(order) else order
-        return images[order], order < int(found.sum()), ends
+        scores = np.concatenate([self.alarms, self.hits[found]])
+        levels, of = np.unique(-scores, return_inverse=True)
+        has_hit = np.zeros(len(levels), bool)
+        has_hit[of[len(self.alarms) :]] = True
+        begins = has_hit.copy()
+        begins[1:] |= has_hit[:-1]
+        begins[:1] = False  # the first step is number 0 whatever it holds
+        step = begins.cumsum()[of]
+        return step[: len(self.alarms)], step[len(self.alarms) :]
 
     def _curve(self, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """The curve where each image is there so many times."""
-        images, hit, ends = self._events
-        every = weights[images]
-        found = np.cumsum(every * hit)[ends]
-        alarms = np.cumsum(every * ~hit)[ends]
+        alarm_steps, hit_steps = self._steps
+        size = 1 + max(int(steps.max(initial=-1)) for steps in self._steps)
+        found = self.lesion_images[np.isfinite(self.hits)]
+        alarms = np.bincount(alarm_steps, weights[self.alarm_images], size).cumsum()
+        hits = np.bincount(hit_steps, weights[found], size).cumsum()
         lesions = weights[self.lesion_images].sum()
         with np.errstate(invalid="ignore"):
-            sensitivity = np.append(0.0, found) / lesions  # nan without lesions
+            sensitivity = np.append(0.0, hits) / lesions  # nan without lesions
         return np.append(0.0, alarms) / weights.sum(), sensitivity
 
 

@@ -1,11 +1,11 @@
 """The key slices of a data set, and which part each belongs to."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from thirdaxis.data.deeplesion import TABLE, read_deeplesion
-from thirdaxis.data.lesion_boxes import read_lesion_boxes
 from thirdaxis.data.lesion_masks import masks_of
 from thirdaxis.data.lesions import KeySlice, LesionSet
 from thirdaxis.data.split import check_apart, share, split
@@ -13,7 +13,9 @@ from thirdaxis.errors import InputError, UsageError
 from thirdaxis.tasks.detection.data import Slices
 from thirdaxis.tasks.detection.plan import DetectPlan
 from thirdaxis.tasks.detection.settings import DetectSettings
+from thirdaxis.tasks.engine import Watch, no_watch
 
+OUTLINES = "outlines.json"
 OFFICIAL = {"train": "training", "val": "validation", "test": "test"}
 
 
@@ -29,6 +31,8 @@ def read_lesions(settings: DetectSettings, say: Callable[[str], None]) -> Lesion
     """
     folder = Path(settings.data)
     if settings.boxes is not None:
+        from thirdaxis.data.lesion_boxes import read_lesion_boxes
+
         return read_lesion_boxes(folder, folder / settings.boxes)
     if folder.is_dir() and not (folder / TABLE).is_file():
         raise InputError(
@@ -131,6 +135,7 @@ def slices_of(
     plan: DetectPlan,
     *,
     drawn: bool = False,
+    watch: Watch = no_watch,
 ) -> Slices:
     """Key slices by name as the network sees them, with outlines where it is to learn them.
 
@@ -140,13 +145,22 @@ def slices_of(
         settings: of the run.
         plan: of the run.
         drawn: whether outlines are needed.
+        watch: wraps the slices whose outlines are being made.
 
     Raises:
         ThirdaxisError: a slice that is gone, or as `masks_of`.
     """
     found = named(lesions, names)
-    masks = {}
-    if drawn and plan.masks:
-        part = LesionSet(found, lesions.read, lesions.origin)
-        masks = masks_of(part, Path(settings.cache) if settings.cache else None)
-    return Slices(found, lesions.read, plan, masks)
+    if not drawn or not plan.masks:
+        return Slices(found, lesions.read, plan)
+    cache = None
+    if settings.cache is not None:
+        cache = Path(settings.cache) / OUTLINES
+        cache.parent.mkdir(parents=True, exist_ok=True)
+    outlines = masks_of(
+        replace(lesions, slices=found),
+        cache,
+        window=plan.window,
+        watch=lambda these: watch(these, "drawing outlines"),
+    )
+    return Slices(found, lesions.read, plan, outlines)

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from thirdaxis.data.lesions import KeySlice, LesionSet
-from thirdaxis.tasks.detection.cases import make_plan, split_slices
-from thirdaxis.tasks.detection.data import DetectData, Slices
+from thirdaxis.tasks.detection.cases import make_plan, slices_of, split_slices
+from thirdaxis.tasks.detection.data import DetectData
 from thirdaxis.tasks.detection.module import DetectModule
 from thirdaxis.tasks.detection.network import make_lesion_detector
 from thirdaxis.tasks.detection.plan import DetectPlan
@@ -55,9 +55,12 @@ def stand_ins(side: int, window: tuple[float, float]) -> LesionSet:
         found[:, side // 4 : side // 2, side // 4 : side // 2] = window[1]
         return found
 
+    def masks(one: KeySlice) -> np.ndarray:
+        found = np.zeros((1, side, side), bool)
+        found[:, side // 4 : side // 2, side // 4 : side // 2] = True
+        return found
+
     ends = [side / 4, side / 4, side / 2 - 1, side / 2 - 1]
-    middle = 3 * side / 8
-    recist = [ends[0], middle, ends[2], middle, middle, ends[1], middle, ends[3]]
     parts = ("train",) * (SLICES - 2) + ("val", "test")
     slices = tuple(
         KeySlice(
@@ -66,12 +69,11 @@ def stand_ins(side: int, window: tuple[float, float]) -> LesionSet:
             torch.tensor([ends]),
             (side, side),
             SPACING,
-            torch.tensor([recist]),
             split=part,
         )
         for number, part in enumerate(parts)
     )
-    return LesionSet(slices, read, "stand-ins")
+    return LesionSet(slices, read, "stand-ins", masks)
 
 
 def step(settings: DetectSettings, size: tuple[int, int, int], root: Path) -> tuple[float, str]:
@@ -91,15 +93,10 @@ def step(settings: DetectSettings, size: tuple[int, int, int], root: Path) -> tu
     parts = split_slices(lesions, settings)
     plan = make_plan(lesions, parts, settings)
     net = make_lesion_detector(settings, plan).net
-    square = np.zeros((side, side), np.uint8)
-    square[side // 4 : side // 2, side // 4 : side // 2] = 1
-    both = [
-        Slices(lesions.part(parts[part]), lesions.read, plan, masks)
-        for part, masks in (("training", {}), ("test", {}))
-    ]
+    training = slices_of(lesions, parts["training"], settings, plan, drawn=True)
     module = DetectModule(net, settings, plan, 1)
-    loss = one_step(module, DetectData(both[0], None, settings))
-    sample = both[1].sample(0)
+    loss = one_step(module, DetectData(training, None, settings))
+    sample = slices_of(lesions, parts["test"], settings, plan).sample(0)
     with torch.no_grad():
         (answer,) = net.eval()(sample["image"][None], sample["thickness"][None])
     return loss, f"{len(answer['boxes'])} boxes"

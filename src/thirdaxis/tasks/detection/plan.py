@@ -7,6 +7,7 @@ from typing import Any, Literal, Self
 
 from torch import Tensor
 
+from thirdaxis.data.intensity import Window
 from thirdaxis.data.slice_stack import INTERVAL_MM, interval_for
 from thirdaxis.tasks.detection.settings import DetectSettings
 
@@ -59,9 +60,8 @@ class DetectPlan:
 
     def grey_of(self, slices: Tensor) -> Tensor:
         """Grey values of slices in HU."""
-        low, high = self.window
         black, white = self.grey
-        return black + (slices.clamp(low, high) - low) * ((white - black) / (high - low))
+        return black + (white - black) * Window(*self.window)(slices)
 
     def scale(self, height: int, width: int) -> float:
         """Pixels the network sees for one pixel of a slice of this size."""

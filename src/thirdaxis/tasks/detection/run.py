@@ -31,7 +31,7 @@ def train(settings: DetectSettings, out: Path, display: Display | None = None) -
         plan = make_plan(lesions, parts, pinned)
         run = Run(partial, pinned, plan, **{name: tuple(part) for name, part in parts.items()})
         made = make_lesion_detector(pinned, plan)
-        data = _data(run, lesions)
+        data = _data(run, lesions, shown)
         write_run(partial, run, _converted(made, plan), made.told())
     run = replace(run, folder=out)
     _fit(run, made, data, shown, None)
@@ -48,7 +48,7 @@ def resume(out: Path, display: Display | None = None) -> dict[str, object]:
         shown.say(f"{out}: nothing is left to train")
     else:
         made = make_lesion_detector(run.settings, run.plan, load=last is None)
-        _fit(run, made, _data(run, lesions), shown, last)
+        _fit(run, made, _data(run, lesions, shown), shown, last)
     return {} if rank() else finish(run, lesions, shown)
 
 
@@ -59,9 +59,9 @@ def _converted(made: Made, plan: DetectPlan) -> str:
     return str(thirdaxis.report(made.net.backbone.net, (1, 1, plan.depth, STRIDE, STRIDE)))  # type: ignore[union-attr, arg-type]
 
 
-def _data(run: DetectRun, lesions: LesionSet) -> DetectData:
+def _data(run: DetectRun, lesions: LesionSet, shown: Display) -> DetectData:
     told = run.settings, run.plan
-    training = slices_of(lesions, run.training, *told, drawn=True)
+    training = slices_of(lesions, run.training, *told, drawn=True, watch=shown.watch)
     validation = slices_of(lesions, run.validation, *told) if run.validation else None
     return DetectData(training, validation, run.settings)
 
