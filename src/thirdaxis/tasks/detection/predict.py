@@ -1,14 +1,17 @@
 """Whole scans to the lesions in them: one, or a folder that may be long."""
 
+import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+
+import torch
 
 from thirdaxis.atomic import write_text
 from thirdaxis.data.detections import Detections, read_detections, write_detections
 from thirdaxis.data.folder import Case, read_case
 from thirdaxis.errors import InputError, UsageError
-from thirdaxis.tasks.detection.finder import Finder, load_finder
+from thirdaxis.tasks.detection.finder import load_finder
 from thirdaxis.tasks.detection.link import Linking
 from thirdaxis.tasks.detection.measure import Boxes, Lesion, lesions_of
 from thirdaxis.tasks.detection.pictures import lesion_figure
@@ -26,6 +29,10 @@ from thirdaxis.tasks.model import Model
 from thirdaxis.tasks.pictures import save_figure
 from thirdaxis.tasks.scans import find_scans
 from thirdaxis.tasks.segmentation.windows import Told, tell_nobody
+
+
+DEEPLESION_MARGIN = 5.0
+"""Pixels: a box of DeepLesion is the extent of the measured diameters and so much on each side."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +58,7 @@ def predict(
     linking: Linking | None = None,
     *,
     pictures: int = 6,
-    margin: float = 0.0,
+    margin: float | None = None,
     overwrite: bool = False,
     accelerator: str | None = None,
     trust: bool = False,
@@ -75,7 +82,8 @@ def predict(
         looking: how the network goes through a scan; none takes windows, as in training.
         linking: how boxes of slices become lesions.
         pictures: lesions of a scan that are drawn, at most.
-        margin: pixels that boxes leave around a lesion on each side; see `lesions_of`.
+        margin: pixels that boxes leave around a lesion on each side; see `lesions_of`. None takes
+            those of DeepLesion where the network was trained on it, else 0.
         overwrite: whether scans are done again whose results are there and whole.
         accelerator: `auto`, `cpu` or `gpu`; none takes the run's own.
         trust: whether a program that the model names as its network may be called.
@@ -94,6 +102,10 @@ def predict(
     finder = load_finder(model, accelerator, trust=trust)
     if looking.mode == "slab":
         check_slab(finder.net)  # told before the first scan is read
+    if margin is None:
+        margin = DEEPLESION_MARGIN if finder.settings.boxes is None else 0.0
+    if not 0 <= margin < math.inf:
+        raise UsageError(f"margin is a number of pixels, 0 or more, not {margin}")
     scans = find_scans(inputs)
     if out.exists() and not out.is_dir():
         raise UsageError(f"{out}: is a file; name a folder")
@@ -123,7 +135,15 @@ def predict(
         for number, lesion in enumerate(lesions[:pictures], 1):
             figure = lesion_figure(turned, lesion, f"{scan.name}: lesion {number}, {said(lesion)}")
             save_figure(figure, folder / f"lesion-{number:02d}.png")
-        _write(folder, scan, finder, found, lesions, looking, linking, turned.shape)
+        about = {
+            "scan": str(scan.images[0]),
+            "turned_shape": list(turned.shape),
+            "network": finder.settings.network,
+            "fusion": finder.settings.fusion,
+            "mode": looking.mode,
+            "margin_pixels": margin,
+        }
+        _write(folder, found, turned.shape[0], lesions_json(lesions, linking, about), lesions)
         done.written[scan.name] = lesions
         say(f"{folder}: {len(lesions)} lesion{'' if len(lesions) == 1 else 's'}")
     _write_all(out, [*done.written, *done.finished])
@@ -145,30 +165,17 @@ def slice_name(scan: str, number: int) -> str:
 
 
 def _write(
-    folder: Path,
-    scan: Case,
-    finder: Finder,
-    found: Boxes,
-    lesions: Sequence[Lesion],
-    looking: Looking,
-    linking: Linking,
-    shape: tuple[int, int, int],
+    folder: Path, found: Boxes, count: int, told: str, lesions: Sequence[Lesion]
 ) -> None:
     """Writes the files of a scan, last the one that says it is done."""
     boxes = {}
-    for number in range(shape[0]):
+    for number in range(count):
         here = found.slices == number
-        boxes[slice_name(scan.name, number)] = (found.boxes[here], found.scores[here])
+        places = torch.from_numpy(found.boxes[here]), torch.from_numpy(found.scores[here])
+        boxes[slice_name(folder.name, number)] = places
     write_detections(folder / DETECTIONS, boxes)
     write_text(folder / LESIONS_CSV, lesions_csv(lesions))
-    about = {
-        "scan": str(scan.images[0]),
-        "turned_shape": list(shape),
-        "network": finder.settings.network,
-        "fusion": finder.settings.fusion,
-        "mode": looking.mode,
-    }
-    write_text(folder / LESIONS_JSON, lesions_json(lesions, linking, about))
+    write_text(folder / LESIONS_JSON, told)
 
 
 def _write_all(out: Path, names: Sequence[str]) -> None:
