@@ -114,7 +114,8 @@ def test_a_part_is_what_those_images_alone_give(case, data):
     found, truth = case
     names = data.draw(st.lists(st.sampled_from([*truth]), min_size=1, unique=True))
     alone = froc(
-        {name: found[name] for name in names if name in found}, {name: truth[name] for name in names}
+        {name: found[name] for name in names if name in found},
+        {name: truth[name] for name in names},
     )
     part = froc(found, truth).part(names)
     assert (part.names, part.images, part.lesions) == (tuple(names), len(names), alone.lesions)
