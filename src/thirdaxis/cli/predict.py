@@ -84,7 +84,7 @@ def predict(
         float | None,
         typer.Option(
             help="Lesions: pixels that boxes leave around one, taken off diameters; default: 5 "
-            "after training on DeepLesion, else 0."
+            "of 512 after training on DeepLesion, else 0."
         ),
     ] = None,
     drawn: Annotated[

@@ -13,9 +13,7 @@ from thirdaxis.tasks.detection.stacks import depth_grid, mixed, mixes_around
     spacing=st.floats(0.4, 6),
     interval=st.one_of(st.none(), st.floats(0.5, 4)),
 )
-def test_stacks_are_linear_between_slices_and_still_beyond_the_ends(
-    count, half, spacing, interval
-):
+def test_stacks_are_linear_between_slices_and_still_beyond_the_ends(count, half, spacing, interval):
     """A series of its own slice numbers shows where each slice of a stack was taken."""
     series = torch.arange(count, dtype=torch.float64)[:, None, None]
     step = 1.0 if interval is None else interval / spacing

@@ -299,9 +299,7 @@ def _row(group: Scored) -> dict[str, Any]:
     return row
 
 
-def _check(
-    path: Path, name: str, boxes: np.ndarray, scores: np.ndarray, one: KeySlice
-) -> None:
+def _check(path: Path, name: str, boxes: np.ndarray, scores: np.ndarray, one: KeySlice) -> None:
     outside = scores[(scores < 0) | (scores > 1)]
     if len(outside):
         raise InputError(

@@ -154,9 +154,7 @@ def _show(
     axes.set_axis_off()
 
 
-def _box(
-    axes: Axes, box: Sequence[float], colour: str, style: str = "-", told: str = ""
-) -> None:
+def _box(axes: Axes, box: Sequence[float], colour: str, style: str = "-", told: str = "") -> None:
     """Outlines whole pixels: both ends of a box are inside."""
     x1, y1, x2, y2 = box
     frame = Rectangle(

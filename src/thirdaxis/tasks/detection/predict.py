@@ -30,9 +30,8 @@ from thirdaxis.tasks.pictures import save_figure
 from thirdaxis.tasks.scans import find_scans
 from thirdaxis.tasks.segmentation.windows import Told, tell_nobody
 
-
-DEEPLESION_MARGIN = 5.0
-"""Pixels: a box of DeepLesion is the extent of the measured diameters and so much on each side."""
+DEEPLESION_MARGIN = 5 / 512
+"""Of a slice's side: a box of DeepLesion is the extent of the diameters and 5 pixels on each side."""
 
 
 @dataclass(frozen=True)
@@ -102,9 +101,7 @@ def predict(
     finder = load_finder(model, accelerator, trust=trust)
     if looking.mode == "slab":
         check_slab(finder.net)  # told before the first scan is read
-    if margin is None:
-        margin = DEEPLESION_MARGIN if finder.settings.boxes is None else 0.0
-    if not 0 <= margin < math.inf:
+    if margin is not None and not 0 <= margin < math.inf:
         raise UsageError(f"margin is a number of pixels, 0 or more, not {margin}")
     scans = find_scans(inputs)
     if out.exists() and not out.is_dir():
@@ -128,7 +125,11 @@ def predict(
             done.failed[scan.name] = str(error)
             continue
         found = finder(turned, looking, told)
-        lesions = lesions_of(found, volume, turned, linking, margin)
+        around = margin
+        if around is None:
+            on_it = finder.settings.boxes is None
+            around = DEEPLESION_MARGIN * max(turned.shape[1:]) if on_it else 0.0
+        lesions = lesions_of(found, volume, turned, linking, around)
         folder.mkdir(parents=True, exist_ok=True)
         for old in folder.glob("lesion-*.png"):
             old.unlink()
@@ -141,7 +142,7 @@ def predict(
             "network": finder.settings.network,
             "fusion": finder.settings.fusion,
             "mode": looking.mode,
-            "margin_pixels": margin,
+            "margin_pixels": around,
         }
         _write(folder, found, turned.shape[0], lesions_json(lesions, linking, about), lesions)
         done.written[scan.name] = lesions
@@ -164,9 +165,7 @@ def slice_name(scan: str, number: int) -> str:
     return f"{scan}/{number:03d}"
 
 
-def _write(
-    folder: Path, found: Boxes, count: int, told: str, lesions: Sequence[Lesion]
-) -> None:
+def _write(folder: Path, found: Boxes, count: int, told: str, lesions: Sequence[Lesion]) -> None:
     """Writes the files of a scan, last the one that says it is done."""
     boxes = {}
     for number in range(count):

@@ -72,8 +72,8 @@ def check_slab(net: LesionDetector) -> None:
         else f"the answers of {name} do not move along with the series"
     )
     raise UsageError(
-        f"mode 'slab' runs over any number of slices, but {why}; take mode 'windows', or train with "
-        f"one of {', '.join(MOVE_ALONG[:-1])}"
+        f"mode 'slab' runs over any number of slices, but {why}; take mode 'windows', or train "
+        f"with one of {', '.join(MOVE_ALONG[:-1])}"
     )
 
 
