@@ -255,23 +255,26 @@ def size_mm(one: KeySlice) -> np.ndarray:
 
 
 def _groups(every: Froc, slices: Sequence[KeySlice]) -> dict[str, Froc]:
-    """All, by the distance of slices, and by the size of lesions; those without lesions are out."""
+    """All, by the distance of slices, and by the size of lesions; empty ones and twins are out."""
     apart = {one.name: one.spacing[0] for one in slices}
-    by_slice = {
-        f"thin, up to {THIN_MM:g} mm": [name for name, mm in apart.items() if mm <= THIN_MM],
-        f"thick, over {THIN_MM:g} mm": [name for name, mm in apart.items() if mm > THIN_MM],
-        f"thick, {THICK_MM:g} mm": [name for name, mm in apart.items() if mm == THICK_MM],
-    }
     found = {"all": every}
-    found |= {name: every.part(names) for name, names in by_slice.items() if names}
+    for name, holds in {
+        f"thin, up to {THIN_MM:g} mm": lambda mm: mm <= THIN_MM,
+        f"thick, over {THIN_MM:g} mm": lambda mm: mm > THIN_MM,
+        f"thick, {THICK_MM:g} mm": lambda mm: mm == THICK_MM,
+    }.items():
+        names = tuple(name for name, mm in apart.items() if holds(mm))
+        if names and all(names != other.names for other in found.values()):
+            found[name] = every.part(names)
     sizes = np.concatenate([size_mm(one) for one in slices])
     small, large = SIZES_MM
-    by_size = {
+    for name, kept in {
         f"lesions below {small:g} mm": sizes < small,
         f"lesions of {small:g} to {large:g} mm": (sizes >= small) & (sizes <= large),
         f"lesions over {large:g} mm": sizes > large,
-    }
-    found |= {name: every.of_lesions(kept) for name, kept in by_size.items() if kept.any()}
+    }.items():
+        if kept.any() and not kept.all():
+            found[name] = every.of_lesions(kept)
     return {name: part for name, part in found.items() if part.lesions}
 
 
