@@ -68,9 +68,15 @@ class DetectPlan:
         return self.size / max(height, width)
 
     def plain(self) -> dict[str, Any]:
-        """The plan as JSON and a checkpoint can hold it."""
-        told = asdict(self)
-        return told | {name: list(told[name]) for name in ("window", "grey")}
+        """The plan as JSON and a checkpoint can hold it, and what the card of a model tells."""
+        told = asdict(self) | {"window": list(self.window), "grey": list(self.grey)}
+        between = None if self.interval == "native" else self.interval
+        return told | {
+            "names": ["lesion"],
+            "channels": 1,
+            "spacing": [between, None, None],
+            "patch": [self.depth, self.side, self.side],
+        }
 
     @classmethod
     def of(cls, settings: DetectSettings, *, slices: int = 0, lesions: int = 0) -> Self:
