@@ -118,6 +118,8 @@ def _print(scores: "Evaluation", against: Path | None, page: Path) -> None:
             f"p = {told.p:.3g} over {told.patients} patients",
             highlight=False,
         )
+    if scores.truth.note:
+        console.print(scores.truth.note, highlight=False)
     if scores.unmentioned:
         console.print(f"{scores.unmentioned} images have no entry in the detections.")
     if scores.left_out:

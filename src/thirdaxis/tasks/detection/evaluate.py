@@ -233,6 +233,7 @@ def write_scores(scores: Evaluation, folder: Path) -> None:
     write_text(folder / SCORES_CSV, out.getvalue())
     told: dict[str, Any] = {
         "truth": scores.truth.origin,
+        "note": scores.truth.note,
         "rule": {"overlap": scores.overlap, "fits": scores.fits},
         "groups": rows,
         "average_precision": dict(scores.precision),

@@ -65,6 +65,8 @@ def write_scores_page(
         f"{every.lesions} lesions on {every.images} images of {patients} patients: "
         f"{scores.truth.origin}."
     )
+    if scores.truth.note:
+        lead += f" {scores.truth.note}"
     if scores.unmentioned:
         lead += f" {scores.unmentioned} images have no entry in the detections: nothing found."
     if scores.left_out:
@@ -206,7 +208,7 @@ def _images(scores: Evaluation, names: dict[str, str]) -> Table:
     heads = ["image", "patient", "lesions", "missed", "false alarms", "strongest", "smallest mm"]
     caption = (
         f"From a score of {scores.threshold:.3g} on, at which there are {scores.rate:g} false "
-        "alarms an image. A click on a heading sorts. Names in colour lead to a picture."
+        "alarms an image or fewer. A click on a heading sorts. Names in colour lead to a picture."
     )
     return Table([*heads, "slices apart mm"], rows, caption, sortable=True)
 

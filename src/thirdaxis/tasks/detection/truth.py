@@ -9,6 +9,7 @@ from thirdaxis.data.deeplesion import IMAGES, TABLE, key_slices, read_deeplesion
 from thirdaxis.data.deeplesion_table import SPLITS, read_lesion_table, row_faults
 from thirdaxis.data.lesion_boxes import read_lesion_boxes
 from thirdaxis.data.lesions import KeySlice, LesionSet, SliceReader
+from thirdaxis.data.phantoms import phantom_note
 from thirdaxis.errors import InputError, UsageError, did_you_mean
 from thirdaxis.tasks.detection.cases import named, read_lesions
 from thirdaxis.tasks.detection.settings import DetectSettings
@@ -26,12 +27,14 @@ class Truth:
         read: gives their pixels; none where there are no images.
         origin: where they are from.
         left_out: what could not be used, a line each.
+        note: what has to be said wherever the images are shown; see `phantom_note`.
     """
 
     slices: tuple[KeySlice, ...]
     read: SliceReader | None
     origin: str
     left_out: tuple[str, ...] = ()
+    note: str = ""
 
 
 def find_truth(
@@ -71,10 +74,8 @@ def _read(path: Path, part: str, images: Path | None, boxes: Path | None) -> Tru
     if boxes is not None:
         return _of_set(read_lesion_boxes(path, boxes))
     split = None if part == "all" else part
-    left_out: list[str] = []
     if (path / TABLE).is_file():
-        found = read_deeplesion(path, split, faults=left_out)
-        return Truth(found.slices, found.read, found.origin, tuple(left_out))
+        return _of_folder(path, split, TABLE)
     if path.is_dir():
         raise InputError(
             f"{path}: neither a run folder nor one of DeepLesion with its {TABLE}; for a folder of "
@@ -82,14 +83,20 @@ def _read(path: Path, part: str, images: Path | None, boxes: Path | None) -> Tru
         )
     if _is_table(path):
         if any(path.parent.glob(f"{IMAGES}*")):
-            found = read_deeplesion(path.parent, split, table=path.name, faults=left_out)
-            return Truth(found.slices, found.read, found.origin, tuple(left_out))
+            return _of_folder(path.parent, split, path.name)
         return _of_table(path, split)
     return _of_set(read_lesion_boxes(path.parent if images is None else images, path))
 
 
 def _of_set(found: LesionSet) -> Truth:
     return Truth(found.slices, found.read, found.origin)
+
+
+def _of_folder(folder: Path, split: str | None, table: str) -> Truth:
+    left_out: list[str] = []
+    found = read_deeplesion(folder, split, table=table, faults=left_out)
+    note = phantom_note(folder) or ""
+    return Truth(found.slices, found.read, found.origin, tuple(left_out), note)
 
 
 def _of_run(folder: Path) -> Truth:
@@ -99,7 +106,8 @@ def _of_run(folder: Path) -> Truth:
     left_out: list[str] = []
     lesions = read_lesions(run.settings, left_out.append)
     slices = named(lesions, run.test)
-    return Truth(slices, lesions.read, f"{folder} (test slices)", tuple(left_out))
+    note = phantom_note(run.settings.data) or ""
+    return Truth(slices, lesions.read, f"{folder} (test slices)", tuple(left_out), note)
 
 
 def _is_table(path: Path) -> bool:
