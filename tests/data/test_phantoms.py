@@ -69,7 +69,7 @@ def test_lesions_are_bright_and_boxed_by_their_diameters_and_a_margin(folder):
         name, _, key = row["File_name"].removesuffix(".png").rpartition("_")
         picture = Image.open(folder / "Images_png" / name / f"{key}.png")
         values = np.asarray(picture).astype(int) - 32768
-        x, y = (int(round(value)) - 1 for value in ends.mean(axis=0))  # counted from 1
+        x, y = (round(value) - 1 for value in ends.mean(axis=0))  # counted from 1
         assert values[y, x] > -700
         where = numbers(row["Normalized_lesion_location"])
         assert where == pytest.approx([x / 64, y / 64, 0.5], abs=0.03)
