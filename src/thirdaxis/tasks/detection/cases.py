@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from thirdaxis.data.deeplesion import TABLE, read_deeplesion
+from thirdaxis.data.lesion_boxes import read_lesion_boxes
 from thirdaxis.data.lesion_masks import masks_of
 from thirdaxis.data.lesions import KeySlice, LesionSet
 from thirdaxis.data.split import check_apart, share, split
@@ -30,17 +31,17 @@ def read_lesions(settings: DetectSettings, say: Callable[[str], None]) -> Lesion
         ThirdaxisError: as `read_deeplesion` and `read_lesion_boxes`.
     """
     folder = Path(settings.data)
-    if settings.boxes is not None:
-        from thirdaxis.data.lesion_boxes import read_lesion_boxes
-
-        return read_lesion_boxes(folder, folder / settings.boxes)
-    if folder.is_dir() and not (folder / TABLE).is_file():
+    faults: list[str] | None = [] if settings.leave_out_faulty else None
+    if settings.boxes is None and folder.is_dir() and not (folder / TABLE).is_file():
         raise InputError(
             f"{folder}: has no {TABLE}; give a folder of DeepLesion, or a folder of scans and name "
             "their boxes or label maps by the setting boxes"
         )
-    faults: list[str] | None = [] if settings.leave_out_faulty else None
-    lesions = read_deeplesion(folder, legacy=settings.legacy, faults=faults)
+    if settings.boxes is None:
+        lesions = read_deeplesion(folder, legacy=settings.legacy, faults=faults)
+    else:
+        boxes = folder / settings.boxes
+        lesions = read_lesion_boxes(folder, boxes, legacy=settings.legacy, faults=faults)
     if faults:
         say(f"{len(faults)} faulty lesions were left out, the first: {faults[0]}")
     return lesions

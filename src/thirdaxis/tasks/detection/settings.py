@@ -26,12 +26,12 @@ class DetectSettings(RunSettings):
     `torchvision:NAME`, `timm:NAME` or `package.module:factory`."""
 
     boxes: str | None = None
-    """CSV or JSON file of boxes, or folder of label maps, relative to `data`, which is then a folder
-    of scans; none reads a folder of DeepLesion."""
+    """CSV or JSON table of boxes, or folder of label maps, relative to `data`, which is then a
+    folder of scans; none reads a folder of DeepLesion."""
 
     leave_out_faulty: bool = False
-    """Whether lesions whose row in the table of DeepLesion cannot be used are left out, and how many
-    is told, instead of an error."""
+    """Whether lesions whose row of the table cannot be used are left out, and their number told,
+    instead of an error."""
 
     official: bool = True
     """Whether the official parts of a data set are taken; false, or where there are none, makes
