@@ -20,7 +20,8 @@ def predict(
     inputs: Annotated[
         Path | None,
         typer.Argument(
-            help="NIfTI, MetaImage or NRRD file, DICOM series folder, or a folder of such."
+            help="NIfTI, MetaImage or NRRD file, DICOM series folder, or a folder of such; of "
+            "lesions also a folder of DeepLesion or one of its series."
         ),
     ] = None,
     model: Annotated[

@@ -5,17 +5,14 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
-from matplotlib.figure import Figure
-from matplotlib.ticker import FixedLocator, NullLocator
 
 from thirdaxis.data.lesions import KeySlice
 from thirdaxis.errors import InputError
-from thirdaxis.metrics.froc import RATES, froc_intervals
+from thirdaxis.metrics.froc import RATES
 from thirdaxis.tasks.detection.evaluate import OVERLAPS, Evaluation, OneImage, Scored, size_mm
+from thirdaxis.tasks.detection.froc_plot import froc_figure, froc_line
 from thirdaxis.tasks.detection.pictures import slice_figure
 from thirdaxis.tasks.page import (
-    INK,
-    LINES,
     Cell,
     Facts,
     Link,
@@ -25,13 +22,10 @@ from thirdaxis.tasks.page import (
     Text,
     drawn,
     photographed,
-    plain_axes,
     write_page,
 )
 
 PAGE = "scores.html"
-BAND = np.geomspace(0.125, 16, 29)
-"""False alarms an image between which the curve and its band are drawn."""
 
 
 def write_scores_page(
@@ -89,40 +83,6 @@ def write_scores_page(
     return write_page(folder / PAGE, title, lead, sections)
 
 
-def froc_figure(groups: Sequence[Scored], ends: dict[float, tuple[float, float]]) -> Figure:
-    """Sensitivity against false alarms an image, on a doubling scale, with a band of all.
-
-    Args:
-        groups: all images first, which gets the band.
-        ends: false alarms an image -> lower and upper end of the sensitivity.
-
-    Returns:
-        The figure; its text has the ink of pages.
-    """
-    figure = Figure(figsize=(8.2, 4.4), layout="constrained")
-    (axes,) = plain_axes(figure)
-    low, high = np.array([ends[rate] for rate in ends]).T
-    axes.fill_between(list(ends), low, high, color=LINES[0], alpha=0.22, linewidth=0)
-    for number, group in enumerate(groups):
-        style = "-" if number == 0 else "--"
-        axes.plot(
-            BAND,
-            group.froc.sensitivity_at(BAND),
-            color=LINES[number % len(LINES)],
-            linestyle=style,
-            linewidth=2.2 if number == 0 else 1.3,
-            label=f"{group.name}: {group.froc.mean:.3f}",
-        )
-    axes.plot(RATES, groups[0].froc.sensitivity_at(), "o", color=LINES[0], markersize=4)
-    axes.set_xscale("log", base=2)
-    axes.xaxis.set_major_locator(FixedLocator([0.125, 0.25, *RATES]))
-    axes.xaxis.set_minor_locator(NullLocator())
-    axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
-    axes.set(xlabel="false alarms an image", ylabel="sensitivity", ylim=(0, 1.02))
-    axes.legend(loc="lower right", fontsize=8, frameon=False, labelcolor=INK)
-    return figure
-
-
 def _facts(scores: Evaluation) -> Facts:
     every = scores.groups[0]
     low, high = every.ends.mean
@@ -141,13 +101,14 @@ def _facts(scores: Evaluation) -> Facts:
 
 def _curve(scores: Evaluation) -> Picture:
     patients = {one.name: one.patient for one in scores.truth.slices}
-    ends = froc_intervals(scores.groups[0].froc, patients, rates=BAND.tolist(), draws=500).at
-    figure = froc_figure(scores.groups, ends)
+    first, *rest = scores.groups
+    lines = [froc_line(first.name, first.froc, patients)]
+    lines += [froc_line(group.name, group.froc) for group in rest]
     caption = (
         "Shaded: 95 % bootstrap interval over patients, of all images. FROC is the mean "
         "sensitivity at 0.5, 1, 2 and 4 false alarms an image."
     )
-    return Picture(drawn(figure), "Sensitivity against false alarms an image", caption)
+    return Picture(drawn(froc_figure(lines)), "Sensitivity against false alarms an image", caption)
 
 
 def _table(groups: Sequence[Scored]) -> Table:

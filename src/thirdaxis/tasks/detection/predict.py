@@ -1,21 +1,23 @@
 """Whole scans to the lesions in them: one, or a folder that may be long."""
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from thirdaxis.atomic import write_text
 from thirdaxis.data.detections import Detections, read_detections, write_detections
-from thirdaxis.data.folder import Case, read_case
+from thirdaxis.data.volume import Volume
 from thirdaxis.errors import InputError, UsageError
-from thirdaxis.tasks.detection.finder import load_finder
+from thirdaxis.tasks.detection.finder import Finder, load_finder
 from thirdaxis.tasks.detection.link import Linking
 from thirdaxis.tasks.detection.measure import Boxes, Lesion, lesions_of
 from thirdaxis.tasks.detection.pictures import lesion_figure
 from thirdaxis.tasks.detection.slab import Looking, check_slab
+from thirdaxis.tasks.detection.sources import Source, find_sources
 from thirdaxis.tasks.detection.written import (
     DETECTIONS,
     LESIONS_CSV,
@@ -27,11 +29,10 @@ from thirdaxis.tasks.detection.written import (
 )
 from thirdaxis.tasks.model import Model
 from thirdaxis.tasks.pictures import save_figure
-from thirdaxis.tasks.scans import find_scans
 from thirdaxis.tasks.segmentation.windows import Told, tell_nobody
 
 DEEPLESION_MARGIN = 5 / 512
-"""Of a slice's side: a box of DeepLesion is the extent of the diameters and 5 pixels on each side."""
+"""Of a slice: DeepLesion's boxes hold the diameters and so much on each side, 5 pixels of 512."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,7 @@ def predict(
     overwrite: bool = False,
     accelerator: str | None = None,
     trust: bool = False,
-    watch: Callable[[Sequence[Case]], Iterable[Case]] = lambda cases: cases,
+    watch: Callable[[Sequence[Source]], Iterable[Source]] = lambda scans: scans,
     told: Told = tell_nobody,
     say: Callable[[str], None] = lambda line: None,
 ) -> Predictions:
@@ -75,8 +76,8 @@ def predict(
 
     Args:
         model: a run folder, or a trained model in any form that `load_model` reads.
-        inputs: a CT as NIfTI, MetaImage or NRRD file, a folder of one DICOM series, or a folder of
-            such.
+        inputs: a CT as NIfTI, MetaImage or NRRD file, a folder of one DICOM series, a folder of
+            such, a folder of DeepLesion, or one of its series.
         out: folder for all of it.
         looking: how the network goes through a scan; none takes windows, as in training.
         linking: how boxes of slices become lesions.
@@ -103,7 +104,7 @@ def predict(
         check_slab(finder.net)  # told before the first scan is read
     if margin is not None and not 0 <= margin < math.inf:
         raise UsageError(f"margin is a number of pixels, 0 or more, not {margin}")
-    scans = find_scans(inputs)
+    scans = find_sources(inputs)
     if out.exists() and not out.is_dir():
         raise UsageError(f"{out}: is a file; name a folder")
     done = Predictions()
@@ -114,11 +115,7 @@ def predict(
             say(f"{folder}: is there already; --overwrite does it again")
             continue
         try:
-            volume, _ = read_case(scan, {})
-            try:
-                turned = finder.turned(volume)
-            except InputError as error:
-                raise InputError(f"{scan.images[0]}: {error}") from None
+            volume, turned = _read(finder, scan)
         except InputError as error:
             if len(scans) == 1:
                 raise
@@ -130,21 +127,17 @@ def predict(
             on_it = finder.settings.boxes is None
             around = DEEPLESION_MARGIN * max(turned.shape[1:]) if on_it else 0.0
         lesions = lesions_of(found, volume, turned, linking, around)
-        folder.mkdir(parents=True, exist_ok=True)
-        for old in folder.glob("lesion-*.png"):
-            old.unlink()
-        for number, lesion in enumerate(lesions[:pictures], 1):
-            figure = lesion_figure(turned, lesion, f"{scan.name}: lesion {number}, {said(lesion)}")
-            save_figure(figure, folder / f"lesion-{number:02d}.png")
         about = {
-            "scan": str(scan.images[0]),
+            "scan": str(scan.place),
             "turned_shape": list(turned.shape),
             "network": finder.settings.network,
             "fusion": finder.settings.fusion,
             "mode": looking.mode,
-            "margin_pixels": around,
+            "margin_pixels": round(around, 3),
         }
-        _write(folder, found, turned.shape[0], lesions_json(lesions, linking, about), lesions)
+        folder.mkdir(parents=True, exist_ok=True)
+        _draw(folder, scan.name, turned, lesions[:pictures])
+        _write(folder, found, scan.slice_names(turned.shape[0]), lesions, linking, about)
         done.written[scan.name] = lesions
         say(f"{folder}: {len(lesions)} lesion{'' if len(lesions) == 1 else 's'}")
     _write_all(out, [*done.written, *done.finished])
@@ -160,21 +153,39 @@ def said(lesion: Lesion) -> str:
     )
 
 
-def slice_name(scan: str, number: int) -> str:
-    """What a slice of a turned scan is called in files of detections."""
-    return f"{scan}/{number:03d}"
+def _read(finder: Finder, scan: Source) -> tuple[Volume, Volume]:
+    """A scan on its own grid, and turned to axial slices."""
+    volume = scan.read()
+    try:
+        return volume, finder.turned(volume)
+    except InputError as error:
+        raise InputError(f"{scan.place}: {error}") from None
 
 
-def _write(folder: Path, found: Boxes, count: int, told: str, lesions: Sequence[Lesion]) -> None:
+def _draw(folder: Path, name: str, turned: Volume, lesions: Sequence[Lesion]) -> None:
+    for old in folder.glob("lesion-*.png"):
+        old.unlink()
+    for number, lesion in enumerate(lesions, 1):
+        figure = lesion_figure(turned, lesion, f"{name}: lesion {number}, {said(lesion)}")
+        save_figure(figure, folder / f"lesion-{number:02d}.png")
+
+
+def _write(
+    folder: Path,
+    found: Boxes,
+    names: Sequence[str],
+    lesions: Sequence[Lesion],
+    linking: Linking,
+    about: Mapping[str, Any],
+) -> None:
     """Writes the files of a scan, last the one that says it is done."""
     boxes = {}
-    for number in range(count):
+    for number, name in enumerate(names):
         here = found.slices == number
-        places = torch.from_numpy(found.boxes[here]), torch.from_numpy(found.scores[here])
-        boxes[slice_name(folder.name, number)] = places
+        boxes[name] = torch.from_numpy(found.boxes[here]), torch.from_numpy(found.scores[here])
     write_detections(folder / DETECTIONS, boxes)
     write_text(folder / LESIONS_CSV, lesions_csv(lesions))
-    write_text(folder / LESIONS_JSON, told)
+    write_text(folder / LESIONS_JSON, lesions_json(lesions, linking, about))
 
 
 def _write_all(out: Path, names: Sequence[str]) -> None:
