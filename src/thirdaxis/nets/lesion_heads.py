@@ -77,7 +77,7 @@ class Heads(RoIHeads):
         for layer, spread in ((predictor.cls_score, 0.01), (predictor.bbox_pred, 0.001)):
             nn.init.normal_(layer.weight, std=spread)
             nn.init.zeros_(layer.bias)
-        masks = ()
+        masks: tuple[nn.Module, ...] = ()
         if settings.masks:
             layers = MaskRCNNHeads(width, (narrow,) * 4, 1)
             pool = RoIAlign(MASK_SIDE, 1 / 4, 2)
