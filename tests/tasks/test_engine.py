@@ -174,3 +174,10 @@ def test_volumes_arrive_in_the_order_of_memory_that_was_told(tmp_path, channels_
     volumes = torch.randn(2, 3, 4, 5, 6)
     assert torch.equal(module(volumes), 2 * volumes)
     assert module.net.last == channels_last
+
+
+def test_norms_are_shared_by_graphics_cards_alone(tmp_path):
+    run = run_of(tmp_path / "run", devices=2, batch=2, sync_norms=True)
+    module = Lines(nn.Linear(1, 1, bias=False), run.settings, run.plan, 1)
+    with pytest.raises(UsageError, match="sync_norms needs graphics cards"):
+        fit(run, module, Points(), Display(), None, (1,))
