@@ -10,6 +10,7 @@ from typing import Any, Literal
 import torchvision
 from torch import Tensor, nn
 
+import thirdaxis
 from thirdaxis.errors import UsageError, did_you_mean
 from thirdaxis.nets.encoder_unet import EncoderUNet
 from thirdaxis.nets.encoders import ChainEncoder, TimmEncoder
@@ -30,7 +31,7 @@ Task = Literal["segment", "classify"]
 
 FORMS = (
     "'unet', 'torchvision:NAME', 'timm:NAME', 'smp:ARCHITECTURE/ENCODER', a network of the papers "
-    "('lidc:resnet18', 'fcn:resnet18', 'resunet:resnet18', 'gcn:resnet50', ...) "
+    "('lidc:resnet18', 'fcn:resnet18', 'resunet:resnet18', 'gcn:resnet50', 'ahnet:resnet50', ...) "
     "or 'package.module:factory'"
 )
 # Their extra heads serve training from scratch on ImageNet only.
@@ -49,11 +50,14 @@ class Built:
         weights: what became of the given weights; None where none were given.
         rgb: whether `net` takes three channels as pretrained networks do; conversion with
             ``in_channels`` fits it to others.
+        lift: converts it, with the arguments of `thirdaxis.convert`; its own where a part of the
+            network is 3D code, which the rest cannot run without.
     """
 
     net: nn.Module
     weights: WeightsReport | None
     rgb: bool
+    lift: Callable[..., nn.Module] = thirdaxis.convert
 
     def adapted(self, channels: int) -> int | None:
         """``in_channels`` for the conversion to volumes of so many channels."""
@@ -254,7 +258,7 @@ def _published(name: str, classes: int, weights: Weights) -> Built:
     )
     net = told.make(classes)
     renamed = None if given is None else (told.renamed(given[0]), given[1])
-    return Built(net, fill(net, renamed, "encoder"), rgb=True)
+    return Built(net, fill(net, renamed, "encoder"), rgb=True, lift=told.lift)
 
 
 def _smp(name: str, classes: int, weights: Weights) -> Built:

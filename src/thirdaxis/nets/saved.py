@@ -12,7 +12,6 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor, nn
 
-import thirdaxis
 from thirdaxis.atomic import write_folder
 from thirdaxis.convert.lift import Conversion
 from thirdaxis.errors import InputError, UsageError
@@ -88,7 +87,7 @@ def build_converted(
         weights=weights,
         task=recipe["task"],
     )
-    net3d = thirdaxis.convert(
+    net3d = built.lift(
         built.net,
         fusion_of(recipe["fusion"]),
         depth_stride=recipe["depth_stride"],

@@ -7,7 +7,6 @@ from pathlib import Path
 import torch
 from torch import nn
 
-import thirdaxis
 from thirdaxis.errors import InputError
 from thirdaxis.fusion.a3d import A3D
 from thirdaxis.fusion.table import resolve
@@ -65,7 +64,7 @@ def converted(
     fusion = resolve(settings.fusion)
     if isinstance(fusion, A3D):
         fusion = replace(fusion, depth=depth)
-    net = thirdaxis.convert(
+    net = built.lift(
         built.net,
         fusion,
         depth_stride=settings.depth_stride,
