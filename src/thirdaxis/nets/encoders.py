@@ -147,6 +147,18 @@ class ChainEncoder(nn.Module):
         _prune(net, set(self.steps))
         self.body = net
 
+    def only(self, strides: Sequence[int]) -> None:
+        """Leaves the levels of these strides, and of the layers those that they need.
+
+        Raises:
+            UsageError: there is no level of such a stride.
+        """
+        taps = sorted(self.taps)
+        places = _places(self, strides)
+        self.taps = frozenset(taps[i] for i in places)
+        self.steps = self.steps[: max(self.taps) + 1]
+        _prune(self.body, set(self.steps))
+
     def forward(self, image: Tensor) -> list[Tensor]:
         """Feature maps ``(N, C, h, w)`` of an image ``(N, in_channels, H, W)``, finest first."""
         maps = []
@@ -187,6 +199,28 @@ class TimmEncoder(nn.Module):
         net.prune_intermediate_layers(self.taps, prune_norm=True)
         self.body: Any = net.train(was_training)
 
+    def only(self, strides: Sequence[int]) -> None:
+        """Leaves the levels of these strides, and of the layers those that they need.
+
+        Raises:
+            UsageError: there is no level of such a stride.
+        """
+        self.taps = [self.taps[i] for i in _places(self, strides)]
+        self.body.prune_intermediate_layers(self.taps, prune_norm=True)
+
     def forward(self, image: Tensor) -> list[Tensor]:
         """Feature maps ``(N, C, h, w)`` of an image ``(N, in_channels, H, W)``, finest first."""
         return self.body.forward_intermediates(image, indices=self.taps, intermediates_only=True)
+
+
+def _places(encoder: Encoder, strides: Sequence[int]) -> list[int]:
+    """Where the levels of these strides stand; the encoder's account is cut down to them."""
+    missing = [stride for stride in strides if stride not in encoder.strides]
+    if missing:
+        came = ", ".join(map(str, encoder.strides))
+        wanted = ", ".join(map(str, strides))
+        raise UsageError(f"the network has maps at strides {came}, needed are those at {wanted}")
+    places = [encoder.strides.index(stride) for stride in strides]
+    encoder.channels = tuple(encoder.channels[i] for i in places)
+    encoder.strides = tuple(strides)
+    return places

@@ -1,6 +1,7 @@
 """Weights from a file into a network, and an account of every tensor."""
 
 import pickle
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +18,8 @@ from thirdaxis.fusion.i3d import I3D
 Weights = Literal["library"] | Path | None
 PREFIXES = ("", "module.", "model.", "net.", "encoder.", "backbone.")
 NESTS = ("state_dict", "model_state_dict", "model", "net")
+# The DenseNet files that torchvision publishes say norm.1 for what its networks call norm1.
+_OLD_DENSE = re.compile(r"(denselayer\d+\.(?:norm|conv))\.([12]\.)")
 
 
 @dataclass
@@ -87,7 +90,11 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
             content = content[nest]
             break
     tensors = content if isinstance(content, dict) else {}
-    tensors = {name: value for name, value in tensors.items() if isinstance(value, Tensor)}
+    tensors = {
+        _OLD_DENSE.sub(r"\1\2", name): value
+        for name, value in tensors.items()
+        if isinstance(value, Tensor)
+    }
     if not tensors:
         raise InputError(f"{path}: holds no named tensors; expected a state dict")
     return tensors
