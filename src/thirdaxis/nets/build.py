@@ -2,7 +2,7 @@
 
 import importlib
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal
@@ -14,9 +14,11 @@ from thirdaxis.errors import UsageError, did_you_mean
 from thirdaxis.nets.encoder_unet import EncoderUNet
 from thirdaxis.nets.encoders import ChainEncoder, TimmEncoder
 from thirdaxis.nets.lidc import LIDC
+from thirdaxis.nets.p3d63 import P3D
 from thirdaxis.nets.programs import check_allowed
 from thirdaxis.nets.published import NETWORKS
 from thirdaxis.nets.unet import UNet
+from thirdaxis.nets.volumetric import flat, library_tensors
 from thirdaxis.nets.weights import (
     Weights,
     WeightsReport,
@@ -30,7 +32,7 @@ Task = Literal["segment", "classify"]
 
 FORMS = (
     "'unet', 'torchvision:NAME', 'timm:NAME', 'smp:ARCHITECTURE/ENCODER', a network of the papers "
-    "('lidc:resnet18', 'fcn:resnet18', 'resunet:resnet18', 'gcn:resnet50', ...) "
+    "('lidc:resnet18', 'fcn:resnet18', 'resunet:resnet18', 'resnet3d:18', 'p3d:63', ...) "
     "or 'package.module:factory'"
 )
 # Their extra heads serve training from scratch on ImageNet only.
@@ -49,11 +51,14 @@ class Built:
         weights: what became of the given weights; None where none were given.
         rgb: whether `net` takes three channels as pretrained networks do; conversion with
             ``in_channels`` fits it to others.
+        start: how its kernels are drawn anew once they are 3D, see
+            `thirdaxis.nets.starts.start_anew`; None leaves the 2D ones repeated along depth.
     """
 
     net: nn.Module
     weights: WeightsReport | None
     rgb: bool
+    start: str | None = None
 
     def adapted(self, channels: int) -> int | None:
         """``in_channels`` for the conversion to volumes of so many channels."""
@@ -94,8 +99,9 @@ def build(
 
     Args:
         name: ``unet``, ``torchvision:NAME``, ``timm:NAME``, ``smp:ARCHITECTURE/ENCODER``,
-            ``lidc:NAME`` (`thirdaxis.nets.lidc`: classifiers with fine maps), a segmentation
-            network of the papers (`thirdaxis.nets.published`), or
+            ``lidc:NAME`` (`thirdaxis.nets.lidc`: classifiers with fine maps), ``resnet3d:NAME``
+            or ``p3d:NAME`` (`thirdaxis.nets.volumetric`), a segmentation network of the papers
+            (`thirdaxis.nets.published`), or
             ``package.module:factory``, called as ``factory(in_channels=..., classes=...)``.
         classes: channels of the answer.
         in_channels: channels of the image; networks of the libraries stay RGB (`Built.rgb`).
@@ -130,6 +136,8 @@ def build(
             return _timm(rest, classes, weights, task)
         case "lidc":
             return _lidc(rest, classes, weights, task)
+        case "resnet3d" | "p3d":
+            return _volumetric(name, classes, in_channels, weights, task)
         case "smp":
             _segments_only(name, task)
             return _smp(rest, classes, weights)
@@ -144,7 +152,7 @@ def natural_task(name: str) -> Task:
     """
     library, _, rest = name.partition(":")
     segmenters = torchvision.models.list_models(module=torchvision.models.segmentation)
-    is_classifier = library in ("timm", "lidc") or (
+    is_classifier = library in ("timm", "lidc", "resnet3d", "p3d") or (
         library == "torchvision" and rest not in segmenters
     )
     return "classify" if is_classifier else "segment"
@@ -242,6 +250,20 @@ def _lidc(name: str, classes: int, weights: Weights, task: Task) -> Built:
     if task == "classify":
         return Built(net, report, rgb=True)
     return _as_encoder(ChainEncoder(net, full), classes, report)
+
+
+def _volumetric(
+    name: str, classes: int, in_channels: int, weights: Weights, task: Task
+) -> Built:
+    net = flat(name, in_channels=in_channels, classes=classes)
+    if weights == "library" and isinstance(net, P3D):
+        raise UsageError(f"{name} has no library weights; give a file, or none for a random start")
+    report = fill(net, tensors_of(name, weights, lambda: library_tensors(name)), "")
+    start = "kaiming" if report is None else None
+    if task == "classify":
+        return Built(net, report, rgb=False, start=start)
+    built = _as_encoder(ChainEncoder(net, name, in_channels), classes, report)
+    return replace(built, rgb=False, start=start)
 
 
 def _published(name: str, classes: int, weights: Weights) -> Built:

@@ -21,7 +21,7 @@ def freeze(net: nn.Module, patterns: Iterable[str]) -> list[str]:
     Raises:
         UsageError: a pattern that names no part with weights.
     """
-    parts = {name: m for name, m in net.named_modules() if name and any(m.parameters())}
+    parts = {name: m for name, m in net.named_modules() if name and list(m.parameters())}
     found = []
     for pattern in patterns:
         names = [name for name in parts if fnmatchcase(name, pattern)]

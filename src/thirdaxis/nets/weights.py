@@ -110,7 +110,9 @@ def _without_prefix(tensors: Mapping[str, Tensor], wanted: set[str]) -> tuple[st
 
 def _adapt(given: Tensor, shape: torch.Size) -> tuple[Tensor, str] | None:
     """A tensor of another shape made to fit, with the reason; None where it cannot."""
-    if [n for n in given.shape if n != 1] == [n for n in shape if n != 1]:
+    # Three colours are no three taps along depth: (C, 3, K, K) is not (C, 1, 3, K, K).
+    other_inputs = min(given.ndim, len(shape)) > 3 and given.shape[:2] != shape[:2]
+    if not other_inputs and [n for n in given.shape if n != 1] == [n for n in shape if n != 1]:
         return given.reshape(shape), f"shape {tuple(given.shape)} to {tuple(shape)}"
     changes = []
     if given.ndim == 4 and len(shape) == 5:
