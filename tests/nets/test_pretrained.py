@@ -1,4 +1,3 @@
-from pathlib import Path
 
 import pytest
 import torch
@@ -199,9 +198,7 @@ def test_a_network_of_2d_kernels_says_what_to_do(tmp_path):
 
 
 def small_unet(**told) -> tuple[nn.Module, object]:
-    return make_volumetric(
-        "unet", thirdaxis.I3D(), classes=2, channels=1, task="segment", **told
-    )
+    return make_volumetric("unet", thirdaxis.I3D(), classes=2, channels=1, task="segment", **told)
 
 
 def test_a_named_network_takes_3d_weights_after_its_conversion(tmp_path):
@@ -259,7 +256,9 @@ def test_frozen_stages_keep_weights_and_statistics():
     optimiser = torch.optim.SGD((p for p in net.parameters() if p.requires_grad), 0.1)
     net.layer2(net.layer1(torch.randn(4, 1, 8, 8))).square().mean().backward()
     optimiser.step()
-    changed = {n.split(".")[0] for n, v in net.state_dict().items() if not torch.equal(v, before[n])}
+    changed = {
+        n.split(".")[0] for n, v in net.state_dict().items() if not torch.equal(v, before[n])
+    }
     assert changed == {"layer2"}
     with pytest.raises(UsageError, match="did you mean 'layer1"):
         freeze(net, ["layer11"])

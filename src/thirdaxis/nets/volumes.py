@@ -11,6 +11,7 @@ from thirdaxis.errors import UsageError
 from thirdaxis.fusion.base import Fusion
 from thirdaxis.nets.build import Task, Weights, build
 from thirdaxis.nets.pretrained import holds_volumes, load_pretrained
+from thirdaxis.nets.published import NETWORKS
 from thirdaxis.nets.starts import start_anew
 from thirdaxis.nets.weights import WeightsReport
 
@@ -51,7 +52,9 @@ def make_volumetric(
         InputError: weights that cannot be read, fetched, or do not fit.
     """
     file = weights if isinstance(weights, Path) else None
-    volumetric = file is not None and holds_volumes(file)
+    # Networks with 3D code of their own know their 3D files themselves.
+    ordinary = name not in NETWORKS or NETWORKS[name].lift is thirdaxis.convert
+    volumetric = ordinary and file is not None and holds_volumes(file)
     built = build(
         name,
         classes=classes,
@@ -65,7 +68,7 @@ def make_volumetric(
             "of them out"
         )
     change(built.net)
-    net = thirdaxis.convert(built.net, fusion, in_channels=built.adapted(channels), **conversion)
+    net = built.lift(built.net, fusion, in_channels=built.adapted(channels), **conversion)
     if rule := start or built.start:
         start_anew(net, rule, zero_last_norm=zero_last_norm)
     if not volumetric:

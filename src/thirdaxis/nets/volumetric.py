@@ -47,6 +47,6 @@ def flat(name: str, *, in_channels: int, classes: int) -> nn.Module:
 
 
 def library_tensors(name: str) -> Mapping[str, Tensor]:
-    """torchvision's pretrained 2D weights for a ``resnet3d`` of that name."""
+    """Pretrained 2D weights of torchvision for a ``resnet3d`` of that name."""
     size = name.partition(":")[2].partition("-")[0]
     return models.get_model(f"resnet{size}", weights="DEFAULT").state_dict()

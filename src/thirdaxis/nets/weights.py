@@ -110,9 +110,7 @@ def _without_prefix(tensors: Mapping[str, Tensor], wanted: set[str]) -> tuple[st
 
 def _adapt(given: Tensor, shape: torch.Size) -> tuple[Tensor, str] | None:
     """A tensor of another shape made to fit, with the reason; None where it cannot."""
-    # Three colours are no three taps along depth: (C, 3, K, K) is not (C, 1, 3, K, K).
-    other_inputs = min(given.ndim, len(shape)) > 3 and given.shape[:2] != shape[:2]
-    if not other_inputs and [n for n in given.shape if n != 1] == [n for n in shape if n != 1]:
+    if _same_but_ones(given.shape, shape) and not _colours_as_taps(given.shape, shape):
         return given.reshape(shape), f"shape {tuple(given.shape)} to {tuple(shape)}"
     changes = []
     if given.ndim == 4 and len(shape) == 5:
@@ -124,6 +122,20 @@ def _adapt(given: Tensor, shape: torch.Size) -> tuple[Tensor, str] | None:
         given = given.sum(1, keepdim=True)
         changes.append("RGB kernel summed for one grey channel")
     return (given, ", ".join(changes)) if changes and given.shape == shape else None
+
+
+def _same_but_ones(given: torch.Size, shape: torch.Size) -> bool:
+    return [n for n in given if n != 1] == [n for n in shape if n != 1]
+
+
+def _colours_as_taps(given: torch.Size, shape: torch.Size) -> bool:
+    """Whether (C, 3, 3, 3) would be taken for (C, 1, 3, 3, 3), or the other way round.
+
+    Both have as many numbers. A 3 x 7 x 7 kernel is made of the colours of a 7 x 7 one; a cube is a
+    kernel of its own.
+    """
+    deep = max(given, shape, key=len)
+    return {len(given), len(shape)} == {4, 5} and given[1] != shape[1] and deep[2] == deep[3] > 1
 
 
 def transfer(module: nn.Module, tensors: Mapping[str, Tensor], source: str) -> WeightsReport:
