@@ -1,4 +1,3 @@
-
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -132,7 +131,7 @@ def test_group_transforms_follow_only_to_as_many_slices(tmp_path):
         ("fuse.0.fuse.weight", "fuses 3 slices, here 9"),
         ("fuse.2.fuse.weight", "fuses 3 slices, here 1"),
     ]
-    assert sorted(report.missing) == ["fuse.0.fuse.weight", "fuse.2.fuse.weight"]
+    assert not report.missing
     assert torch.equal(target.fuse[1].fuse.weight, source.fuse[1].fuse.weight)
     assert bool((target.fuse[0].fuse.weight == 1 / 9).all())
     assert bool((target.fuse[2].fuse.weight == 1).all())

@@ -70,6 +70,7 @@ def load_pretrained(net: nn.Module, file: Path) -> WeightsReport:
             "it by 'i3d'"
         ) from error
     report.skipped += left.items()
+    report.missing = [name for name in report.missing if name not in left]
     return report
 
 
