@@ -6,10 +6,10 @@ import yaml
 
 from thirdaxis.errors import UsageError
 from thirdaxis.tasks.dry_run import dry_run
-from thirdaxis.tasks.rows import row_names, with_row
+from thirdaxis.tasks.rows import recipes_in, row_names, with_row
 from thirdaxis.tasks.settings_files import make_settings, read_settings_file
 
-RECIPES = sorted((Path(__file__).parents[2] / "recipes").glob("*.yaml"))
+RECIPES = recipes_in(Path(__file__).parents[2] / "recipes")
 
 
 def rows():
@@ -19,22 +19,21 @@ def rows():
     are large networks under every operator.
     """
     seen = set()
-    for file in RECIPES:
+    for title, file in RECIPES.items():
         told = read_settings_file(file)
-        for name in reversed(row_names(told, file.name) or [None]):
-            settings = make_settings(
-                {"data": "absent", **with_row(told, name, file.name)}, file.name
-            )
+        for name in reversed(row_names(told, title) or [None]):
+            settings = make_settings({"data": "absent", **with_row(told, name, title)}, title)
             operator = (settings.task, settings.fusion)
             new = settings.network not in seen or operator not in seen
             seen |= {settings.network, operator}
-            yield pytest.param(settings, new, id=f"{file.stem}-{name}")
+            yield pytest.param(settings, new, id=f"{title.removesuffix('.yaml')}-{name}")
 
 
 def test_every_published_table_has_its_recipe():
-    assert {file.stem for file in RECIPES} >= {
+    assert {title.removesuffix(".yaml") for title in RECIPES} >= {
         *("lidc-segment", "lidc-classify", "lidc-segment-svd", "lidc-classify-svd"),
         *("lits-acs", "lits-svd", "lits-ahnet", "msd", "nnunet"),
+        *("deeplesion/acs", "deeplesion/alignshift", "deeplesion/a3d"),
     }
 
 
@@ -54,7 +53,7 @@ def test_every_row_of_every_recipe(settings, step, tmp_path, monkeypatch):
 
 def test_published_sizes_are_found():
     """49.8 "Mb" of Table V are 12.39 M numbers of four bytes, with a stem for RGB."""
-    recipe = RECIPES[[file.stem for file in RECIPES].index("lidc-segment")]
+    recipe = RECIPES["lidc-segment.yaml"]
     told = with_row(read_settings_file(recipe), "ACS p.", recipe.name)
     lines = []
     dry_run(make_settings({"data": "absent", **told}, "test"), lines.append, step=False)

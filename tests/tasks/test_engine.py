@@ -157,3 +157,10 @@ def test_torchrun_and_settings_agree(monkeypatch):
     for devices, nodes in ((1, 1), (4, 1), (1, 4), (2, 1)):
         with pytest.raises(UsageError, match="started 4 processes, 2 of them here"):
             check_launch(devices, nodes)
+
+
+def test_norms_are_shared_by_graphics_cards_alone(tmp_path):
+    run = run_of(tmp_path / "run", devices=2, batch=2, sync_norms=True)
+    module = Lines(nn.Linear(1, 1, bias=False), run.settings, run.plan, 1)
+    with pytest.raises(UsageError, match="sync_norms needs graphics cards"):
+        fit(run, module, Points(), Display(), None, (1,))

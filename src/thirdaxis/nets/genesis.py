@@ -14,7 +14,7 @@ def _step(into: int, out: int) -> nn.Sequential:
 
 
 class Steps(nn.Module):
-    """Two convolutions of 3 × 3 × 3, each with norm and ReLU, behind an enlargement if there is one.
+    """Two convolutions of 3 × 3 × 3 with norm and ReLU, behind an enlargement if there is one.
 
     Args:
         into: channels that the first convolution takes.

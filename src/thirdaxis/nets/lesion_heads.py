@@ -56,11 +56,11 @@ def box_losses(scores: Tensor, moves: Tensor, labels: Tensor, targets: Tensor) -
 class Heads(RoIHeads):
     """torchvision's heads on the one map of stride 4, with two classes, lesion and background.
 
-    Regions are aligned without half a pixel's shift and sampled twice along each side, as in the
-    published code, and have x2 - x1 for width where that had one pixel more. Scores are softmaxes;
-    boxes are moved by class. A mask is the lesion's channel of the mask head; what it is to be is
-    the lesion's mask in the region, at 28 x 28 pixels and rounded, as the published code resizes
-    bytes.
+    Regions are aligned without half a pixel's shift, for coordinates name the middles of pixels,
+    and sampled twice along each side, as in the published code; they are x2 - x1 wide where that
+    had one pixel more. Scores are softmaxes; boxes are moved by class. A mask is the lesion's
+    channel of the mask head; what it is to be is the lesion's mask in the region, at 28 x 28 pixels
+    and rounded, as the published code resizes bytes.
 
     Args:
         settings: of the detector.

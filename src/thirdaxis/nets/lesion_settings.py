@@ -7,6 +7,7 @@ from thirdaxis.convert.settings import Override
 from thirdaxis.errors import UsageError
 from thirdaxis.fusion.a3d import A3D
 from thirdaxis.fusion.base import Fusion
+from thirdaxis.fusion.by_block import ByBlock
 from thirdaxis.fusion.table import resolve
 
 PAPERS_BACKBONE = "densenet121"
@@ -119,4 +120,6 @@ class DetectorSettings:
         Args:
             papers: whether the backbone is that of the papers.
         """
-        return PAPERS_PLACE if self.place is None and papers else self.place
+        # An operator on blocks takes no single convolutions.
+        preset = papers and not self.is_stacked and not isinstance(self.operator(), ByBlock)
+        return PAPERS_PLACE if self.place is None and preset else self.place

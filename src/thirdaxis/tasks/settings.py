@@ -138,6 +138,10 @@ class RunSettings(BaseModel):
     learning_rate: float = Field(3e-3, gt=0)
     """The highest learning rate."""
 
+    reference_batch: int | None = Field(None, ge=1)
+    """Samples a step that `learning_rate` is meant for: with `batch` times `accumulate` of them the
+    rate is multiplied by their ratio, the linear scaling rule. None takes the rate as it is."""
+
     optimiser: Literal["adamw", "adam", "sgd"] = "adamw"
     """`adamw` (weight decay apart from the gradient), `adam` or `sgd`."""
 
@@ -166,8 +170,11 @@ class RunSettings(BaseModel):
     """See `milestones`."""
 
     warmup: float = Field(0.02, ge=0)
-    """First steps, in which the learning rate rises from zero: their share of the run (below 1), or
-    their number (from 1)."""
+    """First steps, in which the learning rate rises: their share of the run (below 1), or their
+    number (from 1)."""
+
+    warmup_from: float | None = Field(None, gt=0, lt=1)
+    """Share of the learning rate that the first step has; none rises from zero."""
 
     clip: float | None = Field(5.0, gt=0)
     """Largest gradient norm; none does not clip."""
@@ -198,6 +205,9 @@ class RunSettings(BaseModel):
     accelerator: Literal["auto", "cpu", "gpu"] = "auto"
     """`auto`, `cpu` or `gpu`."""
 
+    sync_norms: bool = False
+    """Whether batch norms share their statistics over graphics cards."""
+
     precision: Literal["auto", "32", "16-mixed", "bf16-mixed"] = "auto"
     """`auto` is bf16 mixed precision on graphics cards that have it, otherwise 32 bits."""
 
@@ -223,11 +233,16 @@ class RunSettings(BaseModel):
             raise ValueError("schedule 'step' and milestones go together")
         if self.zero_last_norm and not self.start:
             raise ValueError("zero_last_norm goes with a start, kaiming or xavier")
-        if self.lowest_rate > self.learning_rate:
-            raise ValueError(
-                f"lowest_rate {self.lowest_rate} is above learning_rate {self.learning_rate}"
-            )
+        if self.lowest_rate > self.rate:
+            raise ValueError(f"lowest_rate {self.lowest_rate} is above the learning rate {self.rate}")
         return self
+
+    @property
+    def rate(self) -> float:
+        """The highest learning rate after linear scaling (Goyal et al., 2017)."""
+        if self.reference_batch is None:
+            return self.learning_rate
+        return self.learning_rate * self.batch * self.accumulate / self.reference_batch
 
     def pinned(self) -> Self:
         """The same with paths that hold wherever the run is resumed from."""
