@@ -5,6 +5,7 @@ from torch import nn
 import thirdaxis
 from thirdaxis.errors import InputError, UsageError
 from thirdaxis.nets.ahnet import ahnet, flat_ahnet, lift_ahnet
+from thirdaxis.nets.saved import build_converted, load_converted, make_recipe, save_converted
 
 
 @pytest.fixture(scope="module")
@@ -142,7 +143,7 @@ def test_two_equal_channels_are_one(flat, net):
 def test_the_report_tells_of_the_encoder(net):
     told = thirdaxis.report(lift_ahnet(flat_ahnet(2, "resnet18"), "acs"))
     assert not told.trouble and told.parameters == count(net)[0]
-    assert told.conversion.stems == {"conv1": "depth"}
+    assert told.conversion.stems == {"conv1": "depth"} and told.conversion.setting.depth_stride
     assert told.lifted == 17 and told.executed[0].module == "conv1"
 
 
@@ -153,3 +154,13 @@ def test_the_callers_network_stays_2d(flat):
         lift_ahnet(lift_ahnet(flat))
     with pytest.raises(InputError, match=r"takes volumes \(N, C, D, H, W\), got \(1, 1, 32, 32\)"):
         lift_ahnet(flat)(torch.randn(1, 1, 32, 32))
+
+
+def test_it_is_kept_in_a_folder_by_its_recipe(tmp_path):
+    recipe = make_recipe("ahnet:resnet18", classes=2, fusion="slicewise", stem="depth")
+    net, _ = build_converted(recipe)
+    save_converted(tmp_path / "net", recipe, net)
+    again = load_converted(tmp_path / "net")
+    volume = torch.randn(1, 1, 3, 32, 32)
+    with torch.no_grad():
+        assert torch.equal(again(volume), net.eval()(volume))

@@ -2,6 +2,8 @@
 
 import copy
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import cast
 
 from torch import Tensor, nn
 
@@ -36,9 +38,6 @@ class AHNet(nn.Module):
     def __init__(self, encoder: nn.Module, decoder: AnisotropicDecoder) -> None:
         super().__init__()
         self.encoder, self.decoder = encoder, decoder
-        done = getattr(encoder, "_thirdaxis", None)
-        if isinstance(done, Conversion):
-            self._thirdaxis = done  # for reports, whose names are those inside the encoder
 
     def forward(self, volume: Tensor, thickness: Tensor | None = None) -> Tensor:
         """Class scores (logits) at the resolution of the volume.
@@ -136,7 +135,12 @@ def lift_ahnet(
         statistics=statistics,
         overrides={"maxpool": {"depth_stride": pooled}, **(overrides or {})},
     )
-    return AHNet(encoder, copy.deepcopy(net.decoder)).train(net.training)
+    lifted = AHNet(encoder, copy.deepcopy(net.decoder)).train(net.training)
+    done = cast(Conversion, encoder._thirdaxis)
+    # The account of it, by names inside the encoder; its pools stride depth, not its convolutions.
+    setting = replace(done.setting, depth_stride=pooled)
+    lifted._thirdaxis = replace(done, setting=setting)  # type: ignore[assignment]
+    return lifted
 
 
 def ahnet(

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 GROWTH = 20
 LAYERS = 3
 POOLS = (8, 16, 32, 64)
+POOLED = 1  # this map is as large as the one behind it
 
 
 def norm_relu_conv(
@@ -26,8 +27,6 @@ def norm_relu_conv(
 
 def enlarged(x: Tensor, size: Sequence[int]) -> Tensor:
     """A volume at another size, linearly, ends on ends."""
-    if tuple(x.shape[2:]) == tuple(size):
-        return x
     return F.interpolate(x, tuple(size), mode="trilinear", align_corners=True)
 
 
@@ -128,6 +127,8 @@ class AnisotropicDecoder(nn.Module):
             ``(N, classes, D, H, W)``.
         """
         *finer, x = maps
-        for narrow, dense, skip in zip(self.narrow, self.dense, reversed(finer), strict=True):
-            x = dense(enlarged(narrow(x), skip.shape[2:]) + skip)
+        levels = zip(self.narrow, self.dense, reversed(range(len(finer))), strict=True)
+        for narrow, dense, level in levels:
+            x = narrow(x) if level == POOLED else enlarged(narrow(x), finer[level].shape[2:])
+            x = dense(x + finer[level])
         return enlarged(self.output(self.pyramid(x)), size)

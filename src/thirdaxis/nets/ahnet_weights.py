@@ -56,8 +56,8 @@ def fill_encoder(net: AHNet, stage1: Source) -> WeightsReport:
         if name not in given or _sides(given[name]) != _sides(own[name]):
             raise InputError(
                 f"{source}: its encoder does not fit AH-Net's: {name!r} should be "
-                f"{tuple(own[name].shape)}, and is {came}; train the first stage with 'gcn:' on the "
-                "same ResNet, and take fusions that keep 2D kernels"
+                f"{tuple(own[name].shape)}, and is {came}; train the first stage with 'gcn:' on "
+                "the same ResNet, and take fusions that keep 2D kernels"
             )
     report = transfer(net.encoder, given, source)
     outside = [(n, "not of the encoder") for n in tensors if not n.startswith(begin)]
