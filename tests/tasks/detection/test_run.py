@@ -35,7 +35,8 @@ def test_a_run_leaves_what_it_was_and_what_it_found(run):
     assert files >= {
         *("settings.yaml", "plan.json", "split.json", "versions.json", "conversion.txt"),
         *("weights.txt", "metrics.csv", "metrics.json", "curves.png", "detections.json"),
-        *("froc.json", "last.ckpt", "best.ckpt", "report.html", "model/model.safetensors"),
+        *("scores.json", "scores.csv", "scores.html", "pictures/froc.png", "last.ckpt"),
+        *("best.ckpt", "report.html", "model/model.safetensors"),
     }
     assert "TSM()" in (run / "conversion.txt").read_text(encoding="utf-8")
     split = json.loads((run / "split.json").read_text(encoding="utf-8"))
@@ -45,6 +46,8 @@ def test_a_run_leaves_what_it_was_and_what_it_found(run):
     with (run / "metrics.csv").open(encoding="utf-8") as stream:
         rows = list(csv.DictReader(stream))
     assert max(float(row["val_froc"]) for row in rows) == metrics["validation_froc"]
+    assert metrics["scores"].keys() >= {"sensitivity_16", "thin_froc", "thick_sensitivity_0.5"}
+    assert metrics["intervals"].keys() == metrics["scores"].keys()
     low, high = metrics["intervals"]["froc"]
     assert 0 <= low <= metrics["scores"]["froc"] <= high <= 1
 
