@@ -94,7 +94,7 @@ def test_a_test_part_without_a_lesion_is_told():
     found = lesions("train", "test")
     bare = replace(found.slices[1], boxes=torch.zeros(0, 4))
     with pytest.raises(InputError, match="none of the 1 test slices has a lesion"):
-        split_slices(replace(found, slices=(found.slices[0], bare)), settings())
+        split_slices(replace(found, slices=(found.slices[0], bare)), settings(selection=0))
 
 
 def test_names_that_are_gone_are_told():
