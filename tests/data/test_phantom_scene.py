@@ -56,7 +56,7 @@ def seen(made):
                     sum(spread),
                     ndimage.gaussian_laplace(patch, 1)[6, 6],
                     radius,
-                    np.sqrt(((x - 32) ** 2 + (y - 32) ** 2)),
+                    np.sqrt((x - 32) ** 2 + (y - 32) ** 2),
                 ]
             )
     return np.array(found)

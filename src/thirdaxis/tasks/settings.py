@@ -210,7 +210,9 @@ class RunSettings(BaseModel):
         if (self.schedule == "step") != bool(self.milestones):
             raise ValueError("schedule 'step' and milestones go together")
         if self.lowest_rate > self.rate:
-            raise ValueError(f"lowest_rate {self.lowest_rate} is above the learning rate {self.rate}")
+            raise ValueError(
+                f"lowest_rate {self.lowest_rate} is above the learning rate {self.rate}"
+            )
         return self
 
     @property

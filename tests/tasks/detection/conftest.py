@@ -63,7 +63,7 @@ def small_detector() -> dict[str, Any]:
         "anchors": [12, 20],
         "batch": 2,
         "epochs": 2,
-        "epoch_steps": 3,
+        "epoch_steps": 2,
         "warmup": 0,
         "learning_rate": 0.005,
         "reference_batch": None,

@@ -34,9 +34,7 @@ def detector_settings(settings: DetectSettings, plan: DetectPlan) -> DetectorSet
     )
 
 
-def make_lesion_detector(
-    settings: DetectSettings, plan: DetectPlan, *, load: bool = True
-) -> Made:
+def make_lesion_detector(settings: DetectSettings, plan: DetectPlan, *, load: bool = True) -> Made:
     """Builds, converts and loads the detector of a run, from the run's seed.
 
     Args:
