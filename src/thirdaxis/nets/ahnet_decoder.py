@@ -17,11 +17,17 @@ def norm_relu_conv(
     channels_in: int, channels_out: int, kernel: tuple[int, int, int] = (1, 1, 1)
 ) -> nn.Sequential:
     """Batch norm, ReLU and a convolution without bias that keeps the volume's size."""
-    same = tuple(taps // 2 for taps in kernel)
+    depth, height, width = kernel
     return nn.Sequential(
         nn.BatchNorm3d(channels_in),
         nn.ReLU(inplace=True),
-        nn.Conv3d(channels_in, channels_out, kernel, padding=same, bias=False),
+        nn.Conv3d(
+            channels_in,
+            channels_out,
+            kernel,
+            padding=(depth // 2, height // 2, width // 2),
+            bias=False,
+        ),
     )
 
 
