@@ -7,6 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from thirdaxis.convert.rules_resize import resize_depth
+
 GROWTH = 20
 LAYERS = 3
 POOLS = (8, 16, 32, 64)
@@ -33,6 +35,10 @@ def norm_relu_conv(
 
 def enlarged(x: Tensor, size: Sequence[int]) -> Tensor:
     """A volume at another size, linearly, ends on ends."""
+    depth, *plane = size
+    if isinstance(depth, torch.SymInt):  # in an export, which may not ask if there is one slice
+        planes = F.interpolate(x.flatten(1, 2), plane, mode="bilinear", align_corners=True)
+        return resize_depth(planes.unflatten(1, x.shape[1:3]), depth, "trilinear", True)
     return F.interpolate(x, tuple(size), mode="trilinear", align_corners=True)
 
 
