@@ -37,7 +37,10 @@ def recist(picture: np.ndarray) -> np.ndarray:
     steps = np.linspace(0, apart.max(), STEPS)
     heights = [
         _height(side, start, along, across, steps)
-        for side in (outline[first : last + 1], np.roll(outline, -last, 0)[: _left(outline, first, last)])
+        for side in (
+            outline[first : last + 1],
+            np.roll(outline, -last, 0)[: _left(outline, first, last)],
+        )
     ]
     widest = int(np.abs(heights[0] - heights[1]).argmax())
     short = [start + steps[widest] * along + height[widest] * across for height in heights]

@@ -71,9 +71,7 @@ def pick_precision(wanted: str, accelerator: str) -> Literal["32-true", "16-mixe
     return "32-true"
 
 
-def processes(
-    accelerator: str, net: nn.Module, sample: tuple[int, ...] | None
-) -> DDPStrategy:
+def processes(accelerator: str, net: nn.Module, sample: tuple[int, ...] | None) -> DDPStrategy:
     """One process a device: those of `torchrun`, or spawned, so that all else stays in this one.
 
     Args:

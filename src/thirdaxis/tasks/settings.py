@@ -234,7 +234,9 @@ class RunSettings(BaseModel):
         if self.zero_last_norm and not self.start:
             raise ValueError("zero_last_norm goes with a start, kaiming or xavier")
         if self.lowest_rate > self.rate:
-            raise ValueError(f"lowest_rate {self.lowest_rate} is above the learning rate {self.rate}")
+            raise ValueError(
+                f"lowest_rate {self.lowest_rate} is above the learning rate {self.rate}"
+            )
         return self
 
     @property

@@ -59,7 +59,9 @@ def test_a_seed_is_one_change_and_kinds_do_what_they_say():
 
 def test_a_flipped_box_holds_the_same_pixels():
     image, boxes, masks = marked()
-    seeds = (seed for seed in range(9) if changed(image, boxes, masks, "flip", seed)[0] is not image)
+    seeds = (
+        seed for seed in range(9) if changed(image, boxes, masks, "flip", seed)[0] is not image
+    )
     flipped = changed(image, boxes, masks, "flip", next(seeds))[1]
     assert to_middles(flipped).tolist() == [[40, 24, 51, 33], [24, 30, 31, 41]]
 

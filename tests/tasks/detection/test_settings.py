@@ -44,7 +44,10 @@ def test_settings_that_cannot_be(values, said):
     ("values", "said"),
     [
         ({"fusion": "asc"}, "unknown fusion 'asc'; did you mean 'acs'"),
-        ({"network": "torchvision:resnet5"}, "unknown torchvision network .resnet5.; did you mean .resnet50."),
+        (
+            {"network": "torchvision:resnet5"},
+            "unknown torchvision network .resnet5.; did you mean .resnet50.",
+        ),
         ({"network": "unet"}, "unet is no classifier"),
         ({"depth_stride": True}, "a detector keeps all slices"),
     ],

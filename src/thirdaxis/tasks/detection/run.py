@@ -66,9 +66,7 @@ def _data(run: DetectRun, lesions: LesionSet, shown: Display) -> DetectData:
     return DetectData(training, validation, run.settings)
 
 
-def _fit(
-    run: DetectRun, made: Made, data: DetectData, shown: Display, last: Path | None
-) -> None:
+def _fit(run: DetectRun, made: Made, data: DetectData, shown: Display, last: Path | None) -> None:
     steps = steps_of(run.settings, data.batches)
     validation = data.validation.slices if data.validation else ()
     module = DetectModule(made.net, run.settings, run.plan, steps, validation)
