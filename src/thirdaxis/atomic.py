@@ -82,6 +82,32 @@ def write_folder(folder: Path, files: Mapping[str, bytes]) -> None:
         shutil.rmtree(draft, ignore_errors=True)
 
 
+@contextmanager
+def atomic_folder(folder: str | Path) -> Iterator[Path]:
+    """Lends an empty folder beside `folder`, which takes its place at the end of the body.
+
+    When the body raises (a full disk, an interrupt), what was written is removed.
+
+    Args:
+        folder: the folder to make; it must be missing or empty. Its parents are made.
+
+    Yields:
+        The temporary folder to write into.
+
+    Raises:
+        OSError: the place is full or not writable, or `folder` holds something.
+    """
+    folder = Path(folder).absolute()
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    draft = folder.with_name(f".{secrets.token_hex(4)}-{folder.name}")
+    try:
+        draft.mkdir()
+        yield draft
+        os.replace(draft, folder)
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+
+
 def _remove(path: Path) -> None:
     # In an unwritable folder nothing was made, and the first fault is the one to tell.
     with suppress(OSError):

@@ -123,7 +123,6 @@ def test_the_depth_stem_reads_three_slices_as_red_green_and_blue(resnet):
         ({"depth_stride": "no"}, "depth_stride takes True, False or None, got 'no'"),
         ({"in_channels": 0}, "in_channels takes a whole number from 1, got 0"),
         ({"in_channels": 1, "stem": "grene"}, "did you mean 'green'"),
-        ({"in_channels": 2, "stem": "depth"}, "makes a network of 1 channel"),
         ({"statistics": "slices"}, "did you mean 'slice'"),
         ({"overrides": {"layre4": "acs"}}, "no module matches 'layre4'; did you mean 'layer"),
         ({"overrides": {"layer4": {"stride": 1}}}, "unknown setting 'stride'"),

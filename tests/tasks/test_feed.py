@@ -1,6 +1,6 @@
 import pytest
 
-from thirdaxis.tasks.feed import ItemSampler, batches_of
+from thirdaxis.tasks.feed import ItemSampler, batches_of, share_of, shuffled
 from thirdaxis.tasks.settings import RunSettings
 
 
@@ -22,3 +22,15 @@ def test_devices_together_see_the_batches_of_one_device():
 )
 def test_batches_of_an_epoch(values, batches):
     assert batches_of(RunSettings(task="test", data="d", **values), 18) == batches
+
+
+def test_every_pass_has_every_sample_in_an_order_of_its_own():
+    passes = [[shuffled(7 * turn + place, 7, 3) for place in range(7)] for turn in range(3)]
+    assert all(sorted(one) == list(range(7)) for one in passes)
+    assert passes[0] != passes[1] != passes[2]
+    assert [shuffled(place, 7, 3) for place in range(7)] == passes[0]
+
+
+def test_devices_judge_every_sample_and_equally_many():
+    assert [share_of(5, rank, 2) for rank in range(2)] == [[0, 2, 4], [1, 3, 0]]
+    assert share_of(1, 1, 2) == [0]

@@ -46,6 +46,23 @@ def test_warmup_rises_then_the_schedule_begins_at_its_top():
     assert rates[10:] == sorted(rates[10:], reverse=True)
 
 
+def test_warmup_may_begin_above_zero():
+    """mmcv's linear warm-up: 1 - (1 - step / rising) (1 - ratio)."""
+    rates = [rate_at(step, 100, "constant", rising=4, first=0.2) for step in range(6)]
+    assert rates == pytest.approx([0.2, 0.4, 0.6, 0.8, 1.0, 1.0])
+
+
+@pytest.mark.parametrize(
+    ("values", "rate"),
+    [({}, 0.1), ({"reference_batch": 8}, 0.025), ({"reference_batch": 8, "accumulate": 6}, 0.15)],
+)
+def test_the_rate_follows_the_batch_where_it_is_told_to(values, rate):
+    told = settings(learning_rate=0.1, batch=2, warmup=0, **values)
+    assert told.rate == pytest.approx(rate)
+    (optimiser,), _ = stepping(told, nn.Linear(1, 1), 10)
+    assert optimiser.param_groups[0]["initial_lr"] == pytest.approx(rate)
+
+
 def test_shares_and_counts():
     assert in_steps(0.02, 500) == 10
     assert in_steps(50, 500) == 50
@@ -108,7 +125,7 @@ def test_weight_decay_of_adam_is_in_the_gradient_and_of_adamw_is_not():
     [
         ({"schedule": "step"}, "schedule 'step' and milestones go together"),
         ({"milestones": [3]}, "schedule 'step' and milestones go together"),
-        ({"lowest_rate": 1}, "lowest_rate 1.0 is above learning_rate 0.003"),
+        ({"lowest_rate": 1}, "lowest_rate 1.0 is above the learning rate 0.003"),
         ({"schedule": "polly"}, "setting 'schedule'"),
         ({"milestones": "a,b"}, "setting 'milestones'"),
     ],

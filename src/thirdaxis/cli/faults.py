@@ -18,6 +18,7 @@ EXTRAS = {
     "timm": "zoo",
     "segmentation_models_pytorch": "zoo",
     "huggingface_hub": "hub",
+    **dict.fromkeys(("cv2", "pycocotools"), "detect"),
     **dict.fromkeys(("defusedxml", "highdicom", "pydicom"), "dicom"),
     **dict.fromkeys(
         (

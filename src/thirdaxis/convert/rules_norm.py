@@ -46,6 +46,14 @@ def batch_norm_layer(norm, x):
     return hide_volume_like(soundly(torch.batch_norm, volume_of(x), *known, *asked), x)
 
 
+@layer(nn.SyncBatchNorm)
+def shared_norm_layer(norm, x):
+    """A batch norm over the volumes of all devices, which asks a process group, not a rule."""
+    if x.dim() != 5:
+        return NotImplemented
+    return hide_volume_like(nn.SyncBatchNorm.forward(norm, volume_of(x)), x)
+
+
 @rule(F.group_norm, torch.group_norm, F.instance_norm, torch.instance_norm)
 def per_sample_norm(func, args, kwargs):
     """Group and instance norms: over the volume, or each slice by itself."""

@@ -81,7 +81,22 @@ def onto(volume: Volume, like: Volume, mode: str | None = None) -> Volume:
     return _sample(volume, like.affine, like.shape, mode)
 
 
-def _turn(volume: Volume, orientation: str) -> Volume:
+def turned_grid(
+    shape: Sequence[int], affine: Tensor, orientation: str = CANONICAL
+) -> tuple[tuple[int, int, int], Tensor]:
+    """Where a volume lies once it is turned, without its voxels.
+
+    Args:
+        shape: (D, H, W).
+        affine: (4, 4), voxel index (d, h, w, 1) to mm, RAS+.
+        orientation: as in `to_grid`.
+
+    Returns:
+        Shape and affine of the turned volume.
+
+    Raises:
+        UsageError: on an unknown orientation.
+    """
     try:
         target = turns.axcodes2ornt(tuple(orientation.upper()))
     except (KeyError, ValueError):
@@ -91,10 +106,14 @@ def _turn(volume: Volume, orientation: str) -> Volume:
             f"orientation is three letters, one of each pair L/R, P/A and I/S (such as "
             f"{CANONICAL!r}), not {orientation!r}"
         )
-    change = turns.ornt_transform(turns.io_orientation(volume.affine.numpy()), target)
-    affine = volume.affine @ torch.from_numpy(turns.inv_ornt_aff(change, volume.shape))
-    order = [int(axis) for axis in np.argsort(change[:, 0])]
-    shape = [volume.shape[axis] for axis in order]
+    change = turns.ornt_transform(turns.io_orientation(affine.numpy()), target)
+    depth, height, width = (int(shape[int(axis)]) for axis in np.argsort(change[:, 0]))
+    turned = affine @ torch.from_numpy(turns.inv_ornt_aff(change, tuple(shape)))
+    return (depth, height, width), turned
+
+
+def _turn(volume: Volume, orientation: str) -> Volume:
+    shape, affine = turned_grid(volume.shape, volume.affine, orientation)
     same = _same_voxels(volume, affine, shape)
     assert same is not None  # a turn is a permutation with flips
     return Volume(same, affine)

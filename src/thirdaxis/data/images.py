@@ -49,6 +49,24 @@ def read_nifti(path: Path) -> Raw:
     return Raw(array, affine[:, [2, 1, 0, 3]])
 
 
+def nifti_grid(path: Path) -> tuple[tuple[int, ...], np.ndarray] | None:
+    """Shape (D, H, W) and affine of a NIfTI file by its header alone.
+
+    Args:
+        path: a .nii or .nii.gz file.
+
+    Returns:
+        None for a header that cannot be read or has other than three axes: reading all of it says
+        why.
+    """
+    try:
+        image = cast(nib.Nifti1Image, nib.load(path))
+        shape, affine = tuple(image.shape), np.asarray(image.affine, dtype=np.float64)
+    except Exception:
+        return None
+    return (shape[::-1], affine[:, [2, 1, 0, 3]]) if len(shape) == 3 and min(shape) > 0 else None
+
+
 def read_itk(path: Path) -> Raw:
     """Reads a MetaImage or NRRD file.
 

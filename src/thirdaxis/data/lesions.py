@@ -57,11 +57,14 @@ class LesionSet:
         slices: in a fixed order.
         read: called as ``read(key_slice, depth, interval)``.
         origin: where they are from, for errors.
+        masks: gives ``(L, H, W)`` bool, the drawn outlines of a key slice's lesions; none where
+            they were not drawn.
     """
 
     slices: tuple[KeySlice, ...]
     read: SliceReader
     origin: str
+    masks: Callable[[KeySlice], np.ndarray] | None = None
 
     def part(self, names: Iterable[str]) -> tuple[KeySlice, ...]:
         """The key slices of these names, in this order."""

@@ -10,7 +10,7 @@ from torch import Tensor
 from thirdaxis.atomic import atomic_path
 from thirdaxis.data.dicom import is_segmentation, read_dicom
 from thirdaxis.data.dicom_seg import read_seg
-from thirdaxis.data.images import Raw, nifti_labels, read_itk, read_nifti
+from thirdaxis.data.images import Raw, nifti_grid, nifti_labels, read_itk, read_nifti
 from thirdaxis.errors import InputError, did_you_mean
 
 READERS = {
@@ -98,6 +98,28 @@ def read_volume(path: str | Path, *, series: str | None = None) -> Volume:
             "replace them before use"
         )
     return Volume(torch.from_numpy(np.ascontiguousarray(array)), torch.from_numpy(raw.affine))
+
+
+def read_grid(path: str | Path) -> tuple[tuple[int, int, int], Tensor]:
+    """Where a scan lies: of NIfTI its header is read alone, of other formats the whole file.
+
+    Args:
+        path: as in `read_volume`.
+
+    Returns:
+        (D, H, W), and the (4, 4) affine from (d, h, w, 1) to mm, RAS+.
+
+    Raises:
+        InputError: as `read_volume`.
+    """
+    path = Path(path)
+    found = nifti_grid(path) if file_ending(path) in (".nii", ".nii.gz") else None
+    if found is None:
+        volume = read_volume(path)
+        return volume.shape, volume.affine
+    (depth, height, width), affine = found
+    _check_affine(path, affine)
+    return (depth, height, width), torch.from_numpy(affine)
 
 
 def read_labels(path: str | Path, *, series: str | None = None) -> Volume:
@@ -202,11 +224,15 @@ def _read(path: Path, series: str | None) -> Raw:
         )
     if raw.array.size == 0:
         raise InputError(f"{path}: holds no voxels, its shape is {raw.array.shape[1:]}")
-    linear = raw.affine[:3, :3]
+    _check_affine(path, raw.affine)
+    return raw
+
+
+def _check_affine(path: Path, affine: np.ndarray) -> None:
+    linear = affine[:3, :3]
     scale = np.linalg.norm(linear, axis=0).prod()
-    if not np.isfinite(raw.affine).all() or abs(np.linalg.det(linear)) <= 1e-6 * scale:
+    if not np.isfinite(affine).all() or abs(np.linalg.det(linear)) <= 1e-6 * scale:
         raise InputError(
             f"{path}: its affine cannot be inverted (axes without length or in one plane); "
             "repair the header's spacing and directions"
         )
-    return raw

@@ -10,11 +10,16 @@ import torch
 import yaml
 
 from thirdaxis.tasks.classification import dry as dry_classify
-from thirdaxis.tasks.cost import cost_of, smallest_patch
+from thirdaxis.tasks.cost import cost_of
+from thirdaxis.tasks.detection import dry as dry_detect
 from thirdaxis.tasks.segmentation import dry as dry_segment
 from thirdaxis.tasks.settings import RunSettings
 
-TASKS: dict[str, Any] = {"segment": dry_segment, "classify": dry_classify}
+TASKS: dict[str, Any] = {
+    "segment": dry_segment,
+    "classify": dry_classify,
+    "detect": dry_detect,
+}
 SMALL: dict[str, Any] = {
     "batch": 2,
     "epochs": 1,
@@ -54,7 +59,7 @@ def dry_run(settings: RunSettings, say: Callable[[str], None], *, step: bool = T
     say(f"batch: {batch} to {cost.answer}")
     if not step:
         return
-    small = smallest_patch(net, 1, size)
+    small = task.small_of(net, size)
     absent = settings.weights is not None and not Path(settings.weights).is_file()
     if absent:
         say(f"weights: {settings.weights} not loaded; a random start stands in")

@@ -9,6 +9,8 @@ from lightning.pytorch import Callback, LightningDataModule, Trainer
 from lightning.pytorch.callbacks import EMAWeightAveraging, RichProgressBar
 from lightning.pytorch.loggers import TensorBoardLogger
 
+from thirdaxis.convert.synchronise import synchronise
+from thirdaxis.errors import UsageError
 from thirdaxis.tasks.hardware import pick_accelerator, pick_precision, processes, quiet
 from thirdaxis.tasks.keep import LAST, KeepRun, SafeCheckpoints, is_over, read_checkpoint
 from thirdaxis.tasks.module import RunModule
@@ -48,7 +50,7 @@ def fit(
     data: LightningDataModule,
     shown: Display,
     last: Path | None,
-    sample: tuple[int, ...],
+    sample: tuple[int, ...] | None,
 ) -> None:
     """Trains to the last epoch, with a checkpoint after each.
 
@@ -58,7 +60,11 @@ def fit(
         data: feeds it.
         shown: how the run shows itself.
         last: checkpoint to go on from; none begins.
-        sample: shape (C, D, H, W) that the network takes.
+        sample: shape (C, D, H, W) that the network takes; none where it depends on the sample which
+            weights get a gradient.
+
+    Raises:
+        UsageError: norms that are to share statistics over other devices than graphics cards.
     """
     settings = run.settings
     callbacks: list[Callback] = [KeepRun(run.folder, shown.say, settings.patience)]
@@ -68,6 +74,10 @@ def fit(
         callbacks.append(RichProgressBar())
     accelerator = pick_accelerator(settings.accelerator, settings.devices)
     several = settings.devices * settings.nodes > 1
+    if settings.sync_norms and several:
+        if accelerator != "gpu":
+            raise UsageError("sync_norms needs graphics cards; leave it out on a CPU")
+        synchronise(module.net)
     with quiet():
         trainer = Trainer(
             accelerator=accelerator,

@@ -1,9 +1,10 @@
 """Feeds the samples of any task to Lightning, each device its share of every batch."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from lightning.pytorch import LightningDataModule
 from torch.utils.data import DataLoader, Dataset, Sampler
@@ -46,6 +47,9 @@ class RunData(LightningDataModule):
         settings: of the run.
     """
 
+    collate: Callable[[Sequence[Any]], Any] | None = None
+    """How samples become a batch; none stacks them."""
+
     def __init__(self, samples: Dataset[Any], items: int, settings: RunSettings) -> None:
         super().__init__()
         self.samples, self.told = samples, settings
@@ -66,9 +70,31 @@ class RunData(LightningDataModule):
             batch_size=self.told.batch // world,
             sampler=ItemSampler(self.batches * self.told.batch, rank, world),
             num_workers=workers,
+            collate_fn=self.collate,
             persistent_workers=workers > 0,
             pin_memory=self.told.accelerator != "cpu" and torch.cuda.is_available(),
         )
+
+
+def shuffled(item: int, samples: int, seed: int) -> int:
+    """Which of so many samples an item is, every pass over them an order of its own."""
+    around, position = divmod(item, samples)
+    return int(np.random.default_rng((seed, around)).permutation(samples)[position])
+
+
+def share_of(samples: int, rank: int, world: int) -> list[int]:
+    """The held-out samples that one device judges.
+
+    Every device gets as many, the first ones twice where they do not divide: the devices then meet
+    in the same collective calls, and the module counts each sample once.
+
+    Args:
+        samples: how many there are.
+        rank: of the device.
+        world: number of devices.
+    """
+    each = -(-samples // world)
+    return [(rank + world * turn) % samples for turn in range(each)]
 
 
 def batches_of(settings: RunSettings, items: int) -> int:

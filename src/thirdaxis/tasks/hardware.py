@@ -11,6 +11,7 @@ import torch
 from lightning.pytorch.strategies import DDPStrategy
 from torch import nn
 
+from thirdaxis.convert.lift import beside
 from thirdaxis.errors import UsageError
 
 LOGGERS = ("lightning.pytorch", "lightning.fabric")
@@ -70,18 +71,19 @@ def pick_precision(wanted: str, accelerator: str) -> Literal["32-true", "16-mixe
     return "32-true"
 
 
-def processes(accelerator: str, net: nn.Module, sample: tuple[int, ...]) -> DDPStrategy:
+def processes(accelerator: str, net: nn.Module, sample: tuple[int, ...] | None) -> DDPStrategy:
     """One process a device: those of `torchrun`, or spawned, so that all else stays in this one.
 
     Args:
         accelerator: `cpu` or `gpu`.
         net: the network of the run.
-        sample: shape (C, D, H, W) that the network takes.
+        sample: shape (C, D, H, W) that the network takes; none where it depends on the sample which
+            weights get a gradient.
     """
     return QuietDDP(
         start_method="popen" if by_torchrun() else "spawn",
         process_group_backend="nccl" if accelerator == "gpu" else "gloo",
-        find_unused_parameters=has_idle_weights(net, sample),
+        find_unused_parameters=sample is None or has_idle_weights(net, sample),
     )
 
 
@@ -133,7 +135,8 @@ def has_idle_weights(net: nn.Module, sample: tuple[int, ...]) -> bool:
     kept = [weight.grad for weight in weights]
     for weight in weights:
         weight.grad = None
-    net.eval()(torch.zeros(1, *sample)).sum().backward()
+    volume = torch.zeros(1, *sample)
+    net.eval()(volume, **beside(net, volume)).sum().backward()
     idle = any(weight.grad is None for weight in weights)
     for weight, grad in zip(weights, kept, strict=True):
         weight.grad = grad

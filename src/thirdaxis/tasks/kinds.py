@@ -6,6 +6,8 @@ from typing import Any, Protocol
 
 from thirdaxis.tasks.classification.plan import classify_plan_from
 from thirdaxis.tasks.classification.settings import ClassifySettings
+from thirdaxis.tasks.detection.plan import detect_plan_from
+from thirdaxis.tasks.detection.settings import DetectSettings
 from thirdaxis.tasks.segmentation.plan import plan_from
 from thirdaxis.tasks.segmentation.settings import SegmentSettings
 from thirdaxis.tasks.settings import RunSettings
@@ -35,4 +37,5 @@ DEFAULT = "segment"
 KINDS = {
     "segment": Kind(SegmentSettings, plan_from),
     "classify": Kind(ClassifySettings, classify_plan_from),
+    "detect": Kind(DetectSettings, detect_plan_from),
 }

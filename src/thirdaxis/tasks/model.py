@@ -15,6 +15,7 @@ from thirdaxis.export.onnx_net import OnnxNet
 from thirdaxis.nets.programs import programs
 from thirdaxis.nets.saved import fill_exactly, weights_of
 from thirdaxis.tasks.classification.network import make_classifier
+from thirdaxis.tasks.detection.network import make_lesion_detector
 from thirdaxis.tasks.keep import BEST, LAST, read_checkpoint
 from thirdaxis.tasks.kinds import KINDS, AnyPlan
 from thirdaxis.tasks.run_folder import SETTINGS, read_run
@@ -41,7 +42,11 @@ ONNX_KEY = "thirdaxis"
 """The property of an ONNX file that holds what `config.json` holds."""
 
 # By task: from settings and plan to the converted network, without loading any 2D weights.
-NETWORKS: dict[str, Callable[..., Any]] = {"segment": make_network, "classify": make_classifier}
+NETWORKS: dict[str, Callable[..., Any]] = {
+    "segment": make_network,
+    "classify": make_classifier,
+    "detect": make_lesion_detector,
+}
 
 
 @dataclass(frozen=True)

@@ -68,7 +68,7 @@ def curves_figure(history: Sequence[dict[str, float]]) -> Figure:
 def score_word(column: str) -> str:
     """What people call the score of a column such as `val_dice` or `val_auc`."""
     word = column.removeprefix("val_")
-    return word.upper() if len(word) < 4 else word.capitalize()
+    return word.upper() if len(word) < 4 or word == "froc" else word.capitalize()
 
 
 def draw_overlay(

@@ -94,12 +94,22 @@ def published(settings: RunSettings) -> str | None:
     return f"published: {about.row}: {numbers} ({about.paper}, {about.table})"
 
 
-def markdown(file: Path) -> str:
-    """A section of the documentation about a recipe: what it reruns, what it needs, its rows."""
+def recipes_in(folder: Path) -> dict[str, Path]:
+    """The recipes of a folder and of those in it, by their path from there."""
+    return {file.relative_to(folder).as_posix(): file for file in sorted(folder.rglob("*.yaml"))}
+
+
+def markdown(file: Path, title: str | None = None) -> str:
+    """A section of the documentation about a recipe: what it reruns, what it needs, its rows.
+
+    Args:
+        file: the recipe.
+        title: its path in the folder of recipes; none takes its name.
+    """
     told = read_settings_file(file)
     names = row_names(told, file.name)
     about = About(**told["about"])
-    lines = [f"## {file.name}", "", f"{about.paper}. {_sentence(about.table)}", ""]
+    lines = [f"## {title or file.name}", "", f"{about.paper}. {_sentence(about.table)}", ""]
     facts = {"Data": about.data, "From": about.source, "On disk": about.layout}
     lines += [f"- {word}: {text}" for word, text in facts.items() if text]
     lines += ["", _sentence(about.notes), ""] if about.notes else [""]

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from thirdaxis.tasks.classification import run as classify_run
+from thirdaxis.tasks.detection import run as detect_run
 from thirdaxis.tasks.engine import Display
 from thirdaxis.tasks.hardware import check_launch, rank
 from thirdaxis.tasks.run_folder import METRICS, SETTINGS, read_run
@@ -29,6 +30,7 @@ class Runner:
 RUNNERS = {
     "segment": Runner(segment_run.train, segment_run.resume),
     "classify": Runner(classify_run.train, classify_run.resume),
+    "detect": Runner(detect_run.train, detect_run.resume),
 }
 
 

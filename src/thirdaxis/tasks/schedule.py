@@ -19,6 +19,7 @@ def rate_at(
     schedule: Schedule,
     *,
     rising: int = 0,
+    first: float | None = None,
     least: float = 0.0,
     milestones: Sequence[int] = (),
     gamma: float = 0.1,
@@ -31,6 +32,7 @@ def rate_at(
         schedule: `poly`, (1 - t)^0.9 (Chen et al., DeepLab, 2017), `cosine` (Loshchilov and Hutter,
             SGDR, 2017), `step`, or `constant`.
         rising: first steps, in which the rate rises linearly.
+        first: share that the first step has; none rises from zero, before the first step.
         least: share that `poly` and `cosine` end on.
         milestones: steps at which `step` multiplies the rate by `gamma`.
         gamma: see `milestones`.
@@ -38,8 +40,10 @@ def rate_at(
     Returns:
         A number from 0 to 1.
     """
-    if step < rising:
+    if step < rising and first is None:
         return (step + 1) / (rising + 1)
+    if step < rising:
+        return first + (1 - first) * step / rising
     if schedule == "constant":
         return 1.0
     if schedule == "step":
@@ -62,7 +66,7 @@ def in_steps(told: float, whole: int, unit: int = 1) -> int:
 
 def optimiser_of(settings: RunSettings, weights: Iterable[nn.Parameter]) -> Optimizer:
     """The optimiser that settings name, over weights."""
-    rate, decay = settings.learning_rate, settings.weight_decay
+    rate, decay = settings.rate, settings.weight_decay
     if settings.optimiser == "sgd":
         return SGD(
             weights,
@@ -96,7 +100,8 @@ def stepping(
             steps,
             settings.schedule,
             rising=in_steps(settings.warmup, steps),
-            least=settings.lowest_rate / settings.learning_rate,
+            first=settings.warmup_from,
+            least=settings.lowest_rate / settings.rate,
             milestones=milestones,
             gamma=settings.gamma,
         )

@@ -11,7 +11,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from thirdaxis.tasks.classification.crops import Crops
 from thirdaxis.tasks.classification.settings import ClassifySettings
-from thirdaxis.tasks.feed import RunData
+from thirdaxis.tasks.feed import RunData, share_of, shuffled
 from thirdaxis.tasks.segmentation.patches import FIFTEEN_DEGREES
 
 Change = Callable[[Tensor, int], Tensor]
@@ -103,9 +103,7 @@ class TrainingBoxes(Dataset[dict[str, Tensor]]):
             random = np.random.default_rng((self.seed, item))
             members = self.classes[int(random.integers(len(self.classes)))]
             return members[int(random.integers(len(members)))]
-        around, position = divmod(item, len(self.crops))
-        order = np.random.default_rng((self.seed, around)).permutation(len(self.crops))
-        return int(order[position])
+        return shuffled(item, len(self.crops), self.seed)
 
     def __getitem__(self, item: int) -> dict[str, Tensor]:
         """Gives `image` (C, d, h, w) float32, `truth` and `thickness` in mm."""
@@ -122,10 +120,7 @@ class TrainingBoxes(Dataset[dict[str, Tensor]]):
 
 
 class HeldBoxes(Dataset[dict[str, Any]]):
-    """The samples that one device judges, as they are.
-
-    Every device gets as many, the first ones twice where they do not divide; the module counts
-    each once.
+    """The samples that one device judges, as they are; see `share_of`.
 
     Args:
         crops: of all held samples.
@@ -135,8 +130,7 @@ class HeldBoxes(Dataset[dict[str, Any]]):
     """
 
     def __init__(self, crops: Crops, truth: Tensor, rank: int = 0, world: int = 1) -> None:
-        each = -(-len(crops) // world)
-        self.numbers = [(rank + world * turn) % len(crops) for turn in range(each)]
+        self.numbers = share_of(len(crops), rank, world)
         self.crops, self.truth = crops, truth
 
     def __len__(self) -> int:

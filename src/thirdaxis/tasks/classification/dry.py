@@ -14,6 +14,7 @@ from thirdaxis.tasks.classification.module import ClassifyModule
 from thirdaxis.tasks.classification.network import make_classifier
 from thirdaxis.tasks.classification.plan import ClassifyPlan
 from thirdaxis.tasks.classification.settings import ClassifySettings
+from thirdaxis.tasks.cost import smallest_patch
 from thirdaxis.tasks.engine import no_watch
 from thirdaxis.tasks.one_step import one_step
 
@@ -93,6 +94,11 @@ def network_of(settings: ClassifySettings) -> tuple[nn.Module, tuple[int, int, i
     size, names = box_of(settings), answers(settings)
     plan = ClassifyPlan(settings.kind, names, (1,) * len(names), 1, size)
     return make_classifier(settings, plan, load=False).net, size
+
+
+def small_of(net: nn.Module, size: tuple[int, int, int]) -> tuple[int, int, int]:
+    """The size of stand-ins: the smallest that the network trains on."""
+    return smallest_patch(net, 1, size)
 
 
 def step(settings: ClassifySettings, size: tuple[int, int, int], root: Path) -> tuple[float, str]:

@@ -5,7 +5,7 @@ from typing import Any
 
 from torch.utils.data import DataLoader, Dataset
 
-from thirdaxis.tasks.feed import RunData
+from thirdaxis.tasks.feed import RunData, share_of
 from thirdaxis.tasks.segmentation.patches import PatchDataset, augmentation
 from thirdaxis.tasks.segmentation.plan import Plan
 from thirdaxis.tasks.segmentation.prepare import Prepared
@@ -13,10 +13,7 @@ from thirdaxis.tasks.segmentation.settings import SegmentSettings
 
 
 class WholeVolumes(Dataset[dict[str, Any]]):
-    """The validation volumes of one device.
-
-    Every device gets as many, the first ones twice where they do not divide: the devices then
-    meet in the same collective calls, and the module counts each case once.
+    """The validation volumes of one device; see `share_of`.
 
     Args:
         cases: all validation cases.
@@ -25,8 +22,7 @@ class WholeVolumes(Dataset[dict[str, Any]]):
     """
 
     def __init__(self, cases: Sequence[Prepared], rank: int, world: int) -> None:
-        each = -(-len(cases) // world)
-        self.numbers = [(rank + world * turn) % len(cases) for turn in range(each)]
+        self.numbers = share_of(len(cases), rank, world)
         self.cases = cases
 
     def __len__(self) -> int:

@@ -6,6 +6,7 @@ from torch import nn
 
 from thirdaxis.data.patients import TABLE
 from thirdaxis.data.stand_in import write_stand_in, write_table
+from thirdaxis.tasks.cost import smallest_patch
 from thirdaxis.tasks.engine import no_watch
 from thirdaxis.tasks.one_step import one_step
 from thirdaxis.tasks.run_folder import cases_named, split_cases
@@ -59,6 +60,11 @@ def network_of(settings: SegmentSettings) -> tuple[nn.Module, tuple[int, int, in
     scored(settings, names)
     plan = Plan(names, ("stand-in",), None, 1.0, settings.patch or LARGEST_PATCH)
     return make_network(settings, plan, load=False).net, plan.patch
+
+
+def small_of(net: nn.Module, size: tuple[int, int, int]) -> tuple[int, int, int]:
+    """The size of stand-ins: the smallest that the network trains on."""
+    return smallest_patch(net, 1, size)
 
 
 def step(settings: SegmentSettings, patch: tuple[int, int, int], root: Path) -> tuple[float, str]:

@@ -6,8 +6,16 @@ from typing import Any
 
 import yaml
 
-PIPELINES = {"segment": "image-segmentation", "classify": "image-classification"}
-METRICS = {"segment": ["dice", "hausdorff_distance"], "classify": ["roc_auc", "accuracy"]}
+PIPELINES = {
+    "segment": "image-segmentation",
+    "classify": "image-classification",
+    "detect": "object-detection",
+}
+METRICS = {
+    "segment": ["dice", "hausdorff_distance"],
+    "classify": ["roc_auc", "accuracy"],
+    "detect": ["froc"],
+}
 
 
 def card_of(config: Mapping[str, Any]) -> str:

@@ -1,0 +1,1 @@
+"""Lesions marked by boxes: settings, training, use on whole scans, scores."""

@@ -1,0 +1,167 @@
+"""The key slices of a data set, and which part each belongs to."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from thirdaxis.data.deeplesion import TABLE, read_deeplesion
+from thirdaxis.data.lesion_boxes import read_lesion_boxes
+from thirdaxis.data.lesion_masks import masks_of
+from thirdaxis.data.lesions import KeySlice, LesionSet
+from thirdaxis.data.split import check_apart, share, split
+from thirdaxis.errors import InputError, UsageError
+from thirdaxis.tasks.detection.data import Slices
+from thirdaxis.tasks.detection.plan import DetectPlan
+from thirdaxis.tasks.detection.settings import DetectSettings
+from thirdaxis.tasks.engine import Watch, no_watch
+
+OUTLINES = "outlines.json"
+OFFICIAL = {"train": "training", "val": "validation", "test": "test"}
+
+
+def read_lesions(settings: DetectSettings, say: Callable[[str], None]) -> LesionSet:
+    """Reads which slices have which lesions; their pixels are read when they are needed.
+
+    Args:
+        settings: of the run.
+        say: told which rows were left out, where the settings allow it.
+
+    Raises:
+        ThirdaxisError: as `read_deeplesion` and `read_lesion_boxes`.
+    """
+    folder = Path(settings.data)
+    faults: list[str] | None = [] if settings.leave_out_faulty else None
+    if settings.boxes is None and folder.is_dir() and not (folder / TABLE).is_file():
+        raise InputError(
+            f"{folder}: has no {TABLE}; give a folder of DeepLesion, or a folder of scans and name "
+            "their boxes or label maps by the setting boxes"
+        )
+    if settings.boxes is None:
+        lesions = read_deeplesion(folder, legacy=settings.legacy, faults=faults)
+    else:
+        boxes = folder / settings.boxes
+        lesions = read_lesion_boxes(folder, boxes, legacy=settings.legacy, faults=faults)
+    if faults:
+        say(f"{len(faults)} faulty lesions were left out, the first: {faults[0]}")
+    return lesions
+
+
+def split_slices(lesions: LesionSet, settings: DetectSettings) -> dict[str, list[str]]:
+    """Names of the key slices to learn from (`training`), to choose by (`validation`), to judge by.
+
+    Official parts are taken as they are, folds keep patients whole. The fraction of the training
+    patients is taken last, so that smaller ones choose by the same slices.
+
+    Raises:
+        InputError: a patient in two parts, an official split without training or test slices, or
+            training slices without a lesion.
+        UsageError: more folds than patients, or nothing left to learn from.
+    """
+    known = {one.name: one for one in lesions.slices}
+
+    def patient(name: str) -> str:
+        return known[name].patient
+
+    parts: dict[str, list[str]] = {"training": [], "validation": [], "test": []}
+    if settings.official and any(one.split for one in lesions.slices):
+        for one in lesions.slices:
+            if one.split not in OFFICIAL:
+                raise InputError(
+                    f"{lesions.origin}: the key slice {one.name!r} is in no official part, others "
+                    "are; mend that, or make folds by official=false"
+                )
+            parts[OFFICIAL[one.split]].append(one.name)
+        check_apart(parts, patient)
+        for part in ("training", "test"):
+            if not parts[part]:
+                counts = ", ".join(f"{name} {len(names)}" for name, names in parts.items())
+                raise InputError(
+                    f"{lesions.origin}: the official split has no {part} slices ({counts}); "
+                    "make folds by official=false"
+                )
+    else:
+        parts["training"], parts["test"] = split(
+            list(known),
+            folds=settings.folds,
+            fold=settings.fold,
+            seed=settings.seed,
+            group=patient,
+        )
+    by: dict[str, Any] = {"seed": settings.seed, "group": patient}
+    if not parts["validation"] and settings.selection > 0:
+        chosen = set(share(parts["training"], settings.selection, **by))
+        parts["validation"] = [name for name in parts["training"] if name in chosen]
+        parts["training"] = [name for name in parts["training"] if name not in chosen]
+        if not parts["training"]:
+            raise UsageError(f"{settings.data}: selection {settings.selection} leaves no training")
+    if settings.fraction < 1:
+        parts["training"] = share(parts["training"], settings.fraction, **by)
+    if not any(len(known[name].boxes) for name in parts["training"]):
+        raise InputError(
+            f"{lesions.origin}: none of the {len(parts['training'])} training slices has a lesion "
+            "to learn from; look at the boxes, or take other folds or a larger fraction"
+        )
+    return parts
+
+
+def named(lesions: LesionSet, names: Sequence[str]) -> tuple[KeySlice, ...]:
+    """The key slices of these names, in this order.
+
+    Raises:
+        InputError: the data set no longer has one of them.
+    """
+    known = {one.name for one in lesions.slices}
+    gone = [name for name in names if name not in known]
+    if gone:
+        raise InputError(
+            f"{lesions.origin}: has no key slice {gone[0]!r}, which the run's split names"
+        )
+    return lesions.part(names)
+
+
+def make_plan(
+    lesions: LesionSet, parts: dict[str, list[str]], settings: DetectSettings
+) -> DetectPlan:
+    """The plan of a run on the training part."""
+    training = lesions.part(parts["training"])
+    count = sum(len(one.boxes) for one in training)
+    return DetectPlan.of(settings, slices=len(training), lesions=count)
+
+
+def slices_of(
+    lesions: LesionSet,
+    names: Sequence[str],
+    settings: DetectSettings,
+    plan: DetectPlan,
+    *,
+    drawn: bool = False,
+    watch: Watch = no_watch,
+) -> Slices:
+    """Key slices by name as the network sees them, with outlines where it is to learn them.
+
+    Args:
+        lesions: the data set.
+        names: of the slices.
+        settings: of the run.
+        plan: of the run.
+        drawn: whether outlines are needed.
+        watch: wraps the slices whose outlines are being made.
+
+    Raises:
+        ThirdaxisError: a slice that is gone, or as `masks_of`.
+    """
+    found = named(lesions, names)
+    if not drawn or not plan.masks:
+        return Slices(found, lesions.read, plan)
+    cache = None
+    if settings.cache is not None:
+        cache = Path(settings.cache) / OUTLINES
+        cache.parent.mkdir(parents=True, exist_ok=True)
+    outlines = masks_of(
+        replace(lesions, slices=found),
+        cache,
+        window=plan.window,
+        watch=lambda these: watch(these, "drawing outlines"),
+    )
+    return Slices(found, lesions.read, plan, outlines)
