@@ -207,8 +207,8 @@ def write_table(told: argparse.Namespace) -> None:
         f"key slices ({thin} thin of 1 mm, {len(slices) - thin} thick of 5 mm), "
         f"{sum(len(one.boxes) for one in slices)} lesions. FROC is the mean sensitivity at 0.5, 1, "
         "2 and 4 false positives an image, mean ± standard deviation over seeds; then the "
-        "sensitivity at each rate. Intervals (95 %) are bootstrapped over patients, each drawn with all its "
-        "slices in all runs; differences are paired. Seconds: training alone.",
+        "sensitivity at each rate. Intervals (95 %) are bootstrapped over patients, each with all "
+        "its slices in all runs; differences are paired. Seconds: training alone.",
         "",
         "| fusion | slices | runs | FROC | 95 % | "
         + " | ".join(f"at {rate:g}" for rate in RATES)

@@ -17,7 +17,7 @@ def rows():
 
     Rows that differ in their start or their numbers alone are counted, but not trained again; nor
     are large networks under every operator. A detector is not counted again where it differs in
-    that alone, and trained under those operators that ask for something.
+    that alone, and trained under the one operator that asks for thickness.
     """
     seen, counted = set(), set()
     for title, file in RECIPES.items():
@@ -29,7 +29,7 @@ def rows():
             what = "step" if new else "count"
             if settings.task == "detect":
                 kind = (settings.network, settings.fusion, settings.depth)
-                asks = settings.fusion in ("alignshift", "a3d")
+                asks = settings.fusion == "alignshift"
                 what = "nothing" if kind in counted else what if asks else "count"
                 counted.add(kind)
             seen |= {settings.network, operator}

@@ -73,9 +73,10 @@ def evaluate_lesions(
     from thirdaxis.tasks import detect
 
     wanted = detect.find_truth(truth, part, images, boxes)
-    told = {"annotations": annotations, "others": others}
-    found, unmentioned, left_out = detect.read_found(detections, wanted, **told)
-    other = None if against is None else detect.read_found(against, wanted, **told)[0]
+    found, unmentioned, left_out = detect.read_found(detections, wanted, annotations, others)
+    other = None
+    if against is not None:
+        other = detect.read_found(against, wanted, annotations, others)[0]
     scores = detect.score(
         wanted, found, other, overlap=overlap, unmentioned=unmentioned, left_out=left_out
     )

@@ -84,4 +84,4 @@ def froc_difference(
 def _mean(scored: Froc, weights: np.ndarray) -> float:
     if not weights.sum():
         return float("nan")
-    return float(np.interp(RATES[:HEADLINE], *scored._curve(weights.astype(float))).mean())
+    return float(np.interp(RATES[:HEADLINE], *scored.curve(weights.astype(float))).mean())

@@ -1,7 +1,8 @@
 """Detection of lesions, start to end: `train`, `resume`, `predict`, and scores of detections."""
 
-from thirdaxis.tasks.detection.evaluate import Evaluation, read_found, score, write_scores
+from thirdaxis.tasks.detection.evaluate import Evaluation, score, write_scores
 from thirdaxis.tasks.detection.finder import Finder, load_finder
+from thirdaxis.tasks.detection.found import read_found
 from thirdaxis.tasks.detection.link import Linking
 from thirdaxis.tasks.detection.network import make_lesion_detector
 from thirdaxis.tasks.detection.page import write_scores_page

@@ -10,7 +10,8 @@ from thirdaxis.data.detections import write_detections
 from thirdaxis.data.lesions import KeySlice
 from thirdaxis.errors import InputError, UsageError
 from thirdaxis.metrics.froc import froc
-from thirdaxis.tasks.detection.evaluate import read_found, score, size_mm, write_scores
+from thirdaxis.tasks.detection.evaluate import score, size_mm, write_scores
+from thirdaxis.tasks.detection.found import read_found
 from thirdaxis.tasks.detection.truth import Truth, find_truth
 
 FOUR = torch.tensor([[10.0, 10, 19, 19]]), torch.tensor([[50.0, 40, 79, 69]])
@@ -154,6 +155,8 @@ def test_others_are_dropped_on_demand_unless_nothing_is_left(truth, found, tmp_p
     write_detections(tmp_path / "d.json", {"zz/1": found["s0/010"]})
     with pytest.raises(InputError, match="1 of its 1 images"):
         read_found(tmp_path / "d.json", truth, others="drop")
+    with pytest.raises(UsageError, match="did you mean 'drop'"):
+        read_found(tmp_path / "d.json", truth, others="drops")
 
 
 @pytest.mark.parametrize("told", [{"overlap": "dice"}, {"fits": 0}, {"rate": 0}, {"draws": 0}])

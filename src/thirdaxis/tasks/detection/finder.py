@@ -85,7 +85,8 @@ class Finder:
         interval, thickness = plan.neighbours(spacing)
         count = turned.shape[0]
         if how.mode == "windows":
-            stacks = mixes_around(count, plan.depth, spacing, interval)
+            legacy = self.settings.legacy
+            stacks = mixes_around(count, plan.depth, spacing, interval, legacy)
             yield from through_windows(
                 self.net, lambda some: self._prepared(turned, some), stacks, thickness, how.batch
             )

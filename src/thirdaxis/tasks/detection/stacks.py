@@ -13,7 +13,9 @@ Mix = tuple[tuple[int, float], ...]
 """A slice between slices: the number of each and its weight; weights add up to 1."""
 
 
-def mixes_around(count: int, depth: int, spacing: float, interval: float | None) -> list[list[Mix]]:
+def mixes_around(
+    count: int, depth: int, spacing: float, interval: float | None, legacy: bool = False
+) -> list[list[Mix]]:
     """The stack of each slice of a series, as in training.
 
     Beyond the ends of the series the last slice stands in.
@@ -23,11 +25,12 @@ def mixes_around(count: int, depth: int, spacing: float, interval: float | None)
         depth: of a stack, odd.
         spacing: mm from slice to slice.
         interval: mm between the slices of a stack; none takes the series' own.
+        legacy: see `slice_weights`.
 
     Returns:
         For each key slice its `depth` slices.
     """
-    offsets, weights = slice_weights(depth, spacing, interval)
+    offsets, weights = slice_weights(depth, spacing, interval, legacy)
     rows = [
         [(offset, share) for offset, share in zip(offsets, row, strict=True) if share]
         for row in weights.tolist()
