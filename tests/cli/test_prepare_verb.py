@@ -53,3 +53,26 @@ def test_wrong_words_are_told(root, tmp_path, capsys):
     assert "no such folder" in capsys.readouterr().err
     assert run(["prepare", "ldic", str(root)]) == 2
     assert "lidc" in capsys.readouterr().err
+
+
+def test_prepare_phantoms_tells_what_it_drew(tmp_path, capsys):
+    out = tmp_path / "set"
+    words = ["prepare", "phantoms", str(out), "--series", "6", "--size", "64", "--seed", "1"]
+    assert run(words) == 0
+    told = capsys.readouterr().out.splitlines()
+    count = (out / "DL_info.csv").read_text(encoding="utf-8").count("\n") - 1
+    assert told[0] == f"{count} lesions in 6 series: {out / 'DL_info.csv'}"
+    assert told[1].startswith("Synthetic: ")
+    assert run(words) == 1
+    assert f"error: {out}: exists already" in capsys.readouterr().err
+
+
+def test_wrong_words_for_phantoms_are_told(tmp_path, capsys):
+    for words, code, told in (
+        (["--series", "2"], 2, "series=2"),
+        (["--size", "100"], 2, "size=100"),
+        (["--nodules", str(tmp_path)], 1, "labels.csv: no such table"),
+    ):
+        assert run(["prepare", "phantoms", str(tmp_path / "out"), *words]) == code
+        assert told in capsys.readouterr().err
+    assert not [*tmp_path.iterdir()]

@@ -57,11 +57,16 @@ def test_a_box_is_found_again_whatever_way_the_file_runs(tmp_path_factory, box, 
     np.testing.assert_allclose(
         grid.extent(ends.min(axis=0), ends.max(axis=0), mm=True), expected, atol=1e-5
     )
-    # And the slices that are read show it there.
-    reader = VolumeSlices({"a": path})
-    key = KeySlice(f"a/{z1:03d}", "a", None, grid.shape[1:], grid.spacing)
-    shown = np.argwhere(reader(key, 1, None)[0])
-    np.testing.assert_array_equal([shown.min(axis=0), shown.max(axis=0)], np.array(expected)[:, 1:])
+    # And the slices that are read show it there, out of the file or out of the whole scan.
+    packed = path.with_suffix(".nii.gz")
+    nibabel.save(nibabel.Nifti1Image(stored, affine), packed)
+    for scan in (path, packed):
+        key = KeySlice(f"a/{z1:03d}", "a", None, grid.shape[1:], grid.spacing)
+        stack = VolumeSlices({"a": scan})(key, 3, None)
+        shown = np.argwhere(stack[1])
+        found = [shown.min(axis=0), shown.max(axis=0)]
+        np.testing.assert_array_equal(found, np.array(expected)[:, 1:])
+        assert stack[2].any() == (z2 > z1 or z1 == SHAPE[2] - 1)
 
 
 def test_a_box_in_mm_on_an_oblique_scan_is_held_whole(tmp_path):
@@ -111,6 +116,29 @@ def test_another_scan_than_was_told_is_refused(ramp):
     key = KeySlice("a/005", "a", None, (9, 8), (3.0, 0.75, 0.5))
     with pytest.raises(InputError, match=r"is \(7, 8, 9\) now, it was another scan"):
         VolumeSlices({"a": ramp})(key, 1, None)
+
+
+def test_an_unpacked_scan_is_read_slice_by_slice(tmp_path):
+    array = np.random.default_rng(0).normal(0, 100, SHAPE)
+    image = nibabel.Nifti1Image(array, np.eye(4))
+    image.set_data_dtype(np.int16)  # stored with a slope
+    nibabel.save(image, tmp_path / "a.nii")
+    reader, key = (
+        VolumeSlices({"a": tmp_path / "a.nii"}),
+        KeySlice("a/003", "a", None, (8, 9), (1,) * 3),
+    )
+    stack = reader(key, 3, 1.0)
+    np.testing.assert_allclose(stack, array[::-1, ::-1, 2:5].transpose(2, 1, 0), atol=0.01)
+    size = (tmp_path / "a.nii").stat().st_size
+    with (tmp_path / "a.nii").open("r+b") as file:
+        file.truncate(size - 8 * 9 * 2 * 4)  # the last four slices
+    with pytest.raises(InputError, match=r"a\.nii: damaged NIfTI"):
+        reader(key, 3, 1.0)
+    array[0, 0, 4] = np.nan
+    nibabel.save(nibabel.Nifti1Image(array.astype(np.float32), np.eye(4)), tmp_path / "b.nii")
+    key = KeySlice("b/003", "b", None, (8, 9), (1.0, 1, 1))
+    with pytest.raises(InputError, match=r"b\.nii: slice 4 has values that are NaN"):
+        VolumeSlices({"b": tmp_path / "b.nii"})(key, 3, 1.0)
 
 
 def test_a_scan_without_spacing_is_refused(tmp_path):

@@ -106,6 +106,12 @@ def test_rows_of_one_slice_agree_about_it(changes, read):
     assert [(index, text[:13]) for index, text in row_faults(found)] == [(2, "another spaci")]
 
 
+def test_diameters_may_be_unmeasured_but_not_in_part(read):
+    nan = ", ".join(["nan"] * 8)
+    assert list(row_faults(read(row(recist=nan)))) == []
+    assert len(list(row_faults(read(row(recist=f"5, {nan[5:]}"))))) == 1
+
+
 def test_a_lesion_twice_is_told_and_two_lesions_of_a_slice_are_not(read):
     found = read(row(), row(box="1, 2, 3, 4"), row(), row(file="000001_01_01_011.png"))
     assert list(row_faults(found)) == [(2, "the same lesion as in line 2; keep one of them")]

@@ -146,6 +146,16 @@ def test_what_cannot_be_a_backbone_is_said(name, words):
         encoder_named(name)
 
 
+def test_maps_of_a_network_that_pads_little_will_do():
+    settings = DetectorSettings("torchvision:squeezenet1_1", depth=3, width=8, hidden=8)
+    net = make_detector(settings).eval()
+    with torch.no_grad():
+        levels = net.levels(torch.randn(1, 1, 3, 64, 64))
+        [found] = net(torch.randn(1, 1, 3, 64, 64))
+    assert [x.shape[1:] for x in levels] == [(128, 3, 15, 15), (256, 3, 7, 7), (512, 3, 3, 3)]
+    assert len(found["boxes"])
+
+
 def test_weights_that_are_none_are_said(tmp_path):
     (tmp_path / "none.pth").write_bytes(b"nothing")
     with pytest.raises(InputError, match="none.pth"):

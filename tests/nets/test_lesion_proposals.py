@@ -151,7 +151,9 @@ def test_proposals_lie_in_the_image_and_are_counted_by_mode():
 
 
 def test_boxes_stay_in_single_precision_under_autocast(small):
+    proposals, kinds = Proposals(small).eval(), []
+    proposals.anchor_generator.register_forward_hook(lambda m, a, out: kinds.append(out[0].dtype))
     with torch.autocast("cpu", torch.bfloat16):
-        found, _ = Proposals(small).eval().of_map(torch.randn(1, 8, 64, 64), (256, 256), None)
-    assert found[0].dtype == torch.float32
+        found, _ = proposals.of_map(torch.randn(1, 8, 64, 64).bfloat16(), (256, 256), None)
+    assert found[0].dtype == torch.float32 and kinds == [torch.float32]
     assert (found[0] != found[0].bfloat16().float()).any()

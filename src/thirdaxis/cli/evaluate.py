@@ -1,4 +1,4 @@
-"""`thirdaxis evaluate`: Dice, HD95 and volumes of label maps against the truth."""
+"""`thirdaxis evaluate`: label maps, classes or boxes of lesions against the truth."""
 
 import math
 from pathlib import Path
@@ -9,16 +9,20 @@ from rich.console import Console
 from rich.table import Table
 
 from thirdaxis.cli.classified import evaluate_classes
+from thirdaxis.cli.detected import evaluate_lesions
 from thirdaxis.cli.display import watched
 
 
 def evaluate(
     predictions: Annotated[
-        Path, typer.Argument(help="Folder of predicted label maps, or a .csv of classes.")
+        Path, typer.Argument(help="Folder of label maps, a .csv of classes, or a .json of boxes.")
     ],
     truth: Annotated[
         Path,
-        typer.Argument(help="Folder of true label maps, a data set folder, or a run folder."),
+        typer.Argument(
+            help="Folder of true label maps, a data set folder, or a run folder; of boxes a folder "
+            "of DeepLesion, its DL_info.csv, or a .csv or .json of boxes."
+        ),
     ],
     out: Annotated[
         Path | None,
@@ -26,7 +30,7 @@ def evaluate(
     ] = None,
     against: Annotated[
         Path | None,
-        typer.Option(help="Another folder of predictions, to compare with case by case."),
+        typer.Option(help="Other predictions of the same kind, to compare with case by case."),
     ] = None,
     labels: Annotated[
         str | None,
@@ -39,11 +43,45 @@ def evaluate(
         Path | None, typer.Option(help="Folder of the scans, to draw on; default: the data set's.")
     ] = None,
     pictures: Annotated[int, typer.Option(min=0, help="Worst cases that are drawn.")] = 8,
+    part: Annotated[
+        str, typer.Option(help="Boxes: part of DeepLesion, train, val, test or all.")
+    ] = "test",
+    boxes: Annotated[
+        Path | None,
+        typer.Option(help="Boxes: table of boxes or label maps, where TRUTH is a folder of scans."),
+    ] = None,
+    annotations: Annotated[
+        Path | None, typer.Option(help="Boxes: COCO annotations that name the image ids.")
+    ] = None,
+    overlap: Annotated[
+        str, typer.Option(help="Boxes: iou, or iobb, the share of a found box that is in a true.")
+    ] = "iou",
+    others: Annotated[
+        str,
+        typer.Option(help="Boxes on images that the truth does not name: refuse them, or drop."),
+    ] = "refuse",
 ) -> None:
-    """Score predicted label maps, from any tool: a table, JSON and a page with pictures.
+    """Score predictions of any tool: a table, JSON and a page with pictures.
 
-    A table of predicted classes (.csv) is scored with AUC, accuracy and their like, with intervals.
+    Label maps are scored with Dice and HD95; a table of classes (.csv) with AUC, accuracy and their
+    like; boxes (.json, thirdaxis' own or COCO results) with FROC and average precision. All have
+    intervals.
     """
+    if predictions.suffix.lower() == ".json":
+        evaluate_lesions(
+            predictions,
+            truth,
+            out,
+            against=against,
+            part=part,
+            images=images,
+            boxes=boxes,
+            annotations=annotations,
+            overlap=overlap,
+            others=others,
+            pictures=pictures,
+        )
+        return
     if predictions.suffix == ".csv":
         evaluate_classes(predictions, truth, out)
         return

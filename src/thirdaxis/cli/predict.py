@@ -1,4 +1,4 @@
-"""`thirdaxis predict`: label maps for scans, on the scans' own grids."""
+"""`thirdaxis predict`: label maps, classes or lesions of scans, as the network was trained."""
 
 from pathlib import Path
 from typing import Annotated
@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from thirdaxis.cli.classified import predict_classes
+from thirdaxis.cli.detected import predict_lesions
 from thirdaxis.cli.display import say, two_bars
 from thirdaxis.cli.faults import show
 from thirdaxis.errors import UsageError
@@ -19,7 +20,8 @@ def predict(
     inputs: Annotated[
         Path | None,
         typer.Argument(
-            help="NIfTI, MetaImage or NRRD file, DICOM series folder, or a folder of such."
+            help="NIfTI, MetaImage or NRRD file, DICOM series folder, or a folder of such; of "
+            "lesions also a folder of DeepLesion or one of its series."
         ),
     ] = None,
     model: Annotated[
@@ -34,7 +36,7 @@ def predict(
     out: Annotated[
         Path,
         typer.Option(
-            "--out", "-o", help="Folder for the label maps, or one file ending in .nii.gz."
+            "--out", "-o", help="Folder for the results; one label map may end in .nii.gz."
         ),
     ] = Path("predictions"),
     label_format: Annotated[
@@ -67,11 +69,34 @@ def predict(
     accelerator: Annotated[
         str | None, typer.Option(help="auto, cpu or gpu; default: as the run was trained.")
     ] = None,
+    mode: Annotated[
+        str,
+        typer.Option(
+            help="Lesions: windows, exactly as trained, or slab, over many slices at once."
+        ),
+    ] = "windows",
+    score: Annotated[
+        float, typer.Option(help="Lesions: the least score of one, 0 to 1; boxes are all told.")
+    ] = 0.5,
+    gap: Annotated[
+        float, typer.Option(help="Lesions: mm of slices without a box that one may span.")
+    ] = 3.0,
+    margin: Annotated[
+        float | None,
+        typer.Option(
+            help="Lesions: pixels that boxes leave around one, taken off diameters; default: 5 "
+            "of 512 after training on DeepLesion, else 0."
+        ),
+    ] = None,
+    drawn: Annotated[
+        int, typer.Option(min=0, help="Lesions: how many of a scan get a picture, best first.")
+    ] = 6,
 ) -> None:
     """Segment scans with a trained network; writes label maps on the scans' own grids.
 
     Of a folder, scans that are done are skipped, and bad ones are told at the end. A network
-    trained to classify writes a table of probabilities (.csv) instead.
+    trained to classify writes a table of probabilities (.csv) instead; one trained to detect a
+    folder for each scan, with its lesions as .csv and .json, and pictures of them.
     """
     from thirdaxis.tasks import segment
     from thirdaxis.tasks.model import load_model
@@ -80,6 +105,12 @@ def predict(
     trained = load_model(source, trust=trust)
     if trained.settings.task == "classify":
         predict_classes(trained, scans, out, accelerator)
+        return
+    if trained.settings.task == "detect":
+        told_how = {"mode": mode, "score": score, "gap": gap, "margin": margin}
+        predict_lesions(
+            trained, scans, out, accelerator, **told_how, pictures=drawn, overwrite=overwrite
+        )
         return
     how = segment.Inference(
         overlap=overlap,

@@ -29,7 +29,9 @@ def lesion_masks(
     ],
     boxes: Annotated[
         Path | None,
-        typer.Option(help="Table of boxes (.csv, .json) or folder of label maps, within FOLDER."),
+        typer.Option(
+            help="Table of boxes (.csv, .json), or label maps (labels, labels:2), in FOLDER."
+        ),
     ] = None,
     out: Annotated[
         Path, typer.Option("--out", "-o", help="File of the outlines; run again, it is completed.")
@@ -106,3 +108,32 @@ def lidc(
     if told.faults:
         say(f"{len(told.faults)} failed, see above; mend them and run the same command again")
         raise typer.Exit(1)
+
+
+@prepare.command("phantoms")
+def phantoms(
+    out: Annotated[Path, typer.Argument(help="Folder to make, in DeepLesion's own layout.")],
+    series: Annotated[int, typer.Option(help="How many series; a third of a second each.")] = 300,
+    size: Annotated[int, typer.Option(help="Pixels along each side of a slice of 64 mm.")] = 128,
+    seed: Annotated[int, typer.Option(help="One seed is one set.")] = 0,
+    nodules: Annotated[
+        Path | None,
+        typer.Option(
+            help="Paste real nodules, from a folder that `prepare lidc` wrote; "
+            "the set then is semi-synthetic."
+        ),
+    ] = None,
+) -> None:
+    """Draw a set of lesions that one slice cannot tell from vessels, but its neighbours can."""
+    from thirdaxis.data.phantoms import phantom_note, write_phantoms
+
+    lesions = write_phantoms(
+        out,
+        series,
+        size=size,
+        seed=seed,
+        nodules=nodules,
+        watch=lambda every: watched(every, "drawing series"),
+    )
+    say(f"{lesions} lesions in {series} series: {out / 'DL_info.csv'}")
+    say(str(phantom_note(out)))

@@ -75,6 +75,9 @@ def train(
 ) -> None:
     """Fine-tune a converted network on a folder of scans; leaves a run folder.
 
+    What is learnt follows the data: label maps of a folder, the labels of a table (.csv, .npz), or
+    lesions of a folder of DeepLesion; `--set task=` says otherwise.
+
     Examples: `thirdaxis train Task04_Hippocampus -o run --network torchvision:mobilenet_v2
     --weights library --fusion acs`; `thirdaxis train recipes/lidc-segment.yaml --row "ACS p."
     --set data=LIDC -o run`
@@ -98,7 +101,6 @@ def train(
     origin = str(settings or "settings")
     told: dict[str, Any] = with_row(read_settings_file(settings) if settings else {}, row, origin)
     told = merged(told, read_assignments(assignments or ()))
-    window_words = None if window is None else {"intensity": "window", "window": window}
     flags = {
         "data": None if data is None else str(data),
         "network": network,
@@ -106,7 +108,7 @@ def train(
         "fusion": fusion,
         "depth_stride": depth_stride,
         "spacing": spacing,
-        **(window_words or {}),
+        "window": window,
         "patch": patch,
         "batch": batch,
         "epochs": epochs,
@@ -121,6 +123,10 @@ def train(
     told |= {name: value for name, value in flags.items() if value is not None}
     if str(told.get("data")).endswith((".csv", ".npz")):
         told.setdefault("task", "classify")  # a table of samples, or a set of MedMNIST
+    elif data is not None and (data / "DL_info.csv").is_file():
+        told.setdefault("task", "detect")  # a folder of DeepLesion
+    if window is not None and told.get("task") != "detect":
+        told["intensity"] = "window"
     if dry:
         dry_run(make_settings({"data": "data", **told}, origin), say)
         return

@@ -9,8 +9,8 @@ from thirdaxis.convert.private import BatchNorm
 def synchronise(net: nn.Module) -> None:
     """Makes every batch norm inside a network a `SyncBatchNorm`, in place; keys stay as they are.
 
-    `torch.nn.SyncBatchNorm.convert_sync_batchnorm` alone would give the norms of a converted network
-    what hides their slices.
+    `torch.nn.SyncBatchNorm.convert_sync_batchnorm` alone would give the norms of a converted
+    network what hides their slices.
 
     Args:
         net: converted to volumes, or not.

@@ -11,9 +11,10 @@ import torch
 from torch import Tensor
 
 from thirdaxis.data.grid import to_grid, turned_grid
+from thirdaxis.data.images import nifti_grid, nifti_voxels, one_line
 from thirdaxis.data.lesions import KeySlice
 from thirdaxis.data.slice_stack import slice_weights, stack_slices
-from thirdaxis.data.volume import read_grid, read_volume
+from thirdaxis.data.volume import file_ending, read_grid, read_volume
 from thirdaxis.errors import InputError
 
 Corner = Sequence[float]
@@ -67,8 +68,9 @@ class AxialGrid:
 class VolumeSlices:
     """Reads stacks of axial slices out of scans: a `SliceReader`.
 
-    A scan is read as a whole and the last few are kept, so that slices in the order of their scans
-    are quick and shuffled ones are not.
+    Out of an uncompressed NIfTI file single slices are read. Other scans are read as a whole and
+    the last few are kept, so that slices in the order of their scans are quick and shuffled ones
+    are not: unpack .nii.gz to train on them.
 
     Args:
         scans: what comes before the last ``/`` in the names of key slices -> the scan.
@@ -79,7 +81,9 @@ class VolumeSlices:
     scans: dict[str, Path]
     legacy: bool = False
     kept: int = 2
-    _memory: OrderedDict[str, np.ndarray] = field(default_factory=OrderedDict, repr=False)
+    _memory: OrderedDict[str, "np.ndarray | NiftiSlices"] = field(
+        default_factory=OrderedDict, repr=False
+    )
 
     def __call__(self, key_slice: KeySlice, depth: int, interval: float | None) -> np.ndarray:
         """Stacks ``(depth, H, W)`` float32 in HU around a key slice.
@@ -91,28 +95,70 @@ class VolumeSlices:
         offsets, weights = slice_weights(depth, key_slice.spacing[0], interval, self.legacy)
         name, _, number = key_slice.name.rpartition("/")
         volume = self._load(name)
-        if volume.shape[1:] != key_slice.size or int(number) >= len(volume):
+        if volume.shape[1:] != key_slice.size or int(number) >= volume.shape[0]:
             raise InputError(
-                f"{self.scans[name]}: is {volume.shape} now, it was another scan when the set was "
-                "read; read the set again"
+                f"{self.scans[name]}: is {tuple(volume.shape)} now, it was another scan when the "
+                "set was read; read the set again"
             )
-        present = range(len(volume)).__contains__
+        present = range(volume.shape[0]).__contains__
         return stack_slices(volume.__getitem__, present, int(number), offsets, weights)
 
-    def _load(self, name: str) -> np.ndarray:
+    def _load(self, name: str) -> "np.ndarray | NiftiSlices":
         if name in self._memory:
             self._memory.move_to_end(name)
             return self._memory[name]
-        turned = to_grid(read_volume(self.scans[name])).array
-        if turned.shape[0] != 1:
-            raise InputError(f"{self.scans[name]}: has {turned.shape[0]} channels, a CT has one")
-        found = turned[0].numpy()
-        small = found.astype(np.int16)  # HU take half the room as whole numbers
-        found = small if np.array_equal(small, found) else found
-        self._memory[name] = found
+        path = self.scans[name]
+        self._memory[name] = NiftiSlices(path) if NiftiSlices.suits(path) else _whole(path)
         if len(self._memory) > self.kept:
             self._memory.popitem(last=False)
-        return found
+        return self._memory[name]
 
     def __getstate__(self) -> dict[str, object]:
         return {**self.__dict__, "_memory": OrderedDict()}  # a worker starts with nothing
+
+
+class NiftiSlices:
+    """Axial slices of an uncompressed NIfTI file, read one by one.
+
+    Args:
+        path: the file.
+    """
+
+    def __init__(self, path: Path) -> None:
+        shape, affine = read_grid(path)
+        self.path, self.stored = path, nifti_voxels(path)
+        self.shape, turned = turned_grid(shape, affine)
+        step = torch.linalg.solve(affine, turned)[:3, :3].round()
+        self.axes = step.abs().argmax(dim=0).tolist()  # of the file, for d, h and w
+        self.back = [bool(step[axis, new] < 0) for new, axis in enumerate(self.axes)]
+
+    @staticmethod
+    def suits(path: Path) -> bool:
+        """Whether single slices can be read out of a file."""
+        return file_ending(path) == ".nii" and nifti_grid(path) is not None
+
+    def __getitem__(self, number: int) -> np.ndarray:
+        """A slice ``(H, W)``.
+
+        Raises:
+            InputError: a damaged file, or values that are not finite.
+        """
+        place: list[slice | int] = [slice(None)] * 3
+        place[self.axes[0]] = self.shape[0] - 1 - number if self.back[0] else number
+        try:
+            picture = np.asarray(self.stored[tuple(place[::-1])]).T
+        except (OSError, ValueError, EOFError) as fault:
+            raise InputError(f"{self.path}: damaged NIfTI ({one_line(fault)})") from None
+        if not np.isfinite(picture).all():
+            raise InputError(f"{self.path}: slice {number} has values that are NaN or infinite")
+        picture = picture if self.axes[1] < self.axes[2] else picture.T
+        return picture[:: -1 if self.back[1] else 1, :: -1 if self.back[2] else 1]
+
+
+def _whole(path: Path) -> np.ndarray:
+    turned = to_grid(read_volume(path)).array
+    if turned.shape[0] != 1:
+        raise InputError(f"{path}: has {turned.shape[0]} channels, a CT has one")
+    found = turned[0].numpy()
+    small = found.astype(np.int16)  # HU take half the room as whole numbers
+    return small if np.array_equal(small, found) else found

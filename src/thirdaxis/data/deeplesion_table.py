@@ -32,7 +32,8 @@ class LesionTable:
         lines: of the file, for errors.
         files: ``PATIENT_STUDY_SERIES_SLICE.png``.
         boxes: ``(N, 4)``, x1, y1, x2, y2 in pixels.
-        recists: ``(N, 8)``, x and y of the ends of the long, then of the short diameter.
+        recists: ``(N, 8)``, x and y of the ends of the long, then of the short diameter; all nan
+            where they were not measured.
         kinds: ``(N,)``, coarse type, -1 or 1 to 8.
         noisy: ``(N,)``, what the makers call possibly wrong.
         spacing: ``(N, 3)``, mm along x, y and from slice to slice.
@@ -97,6 +98,8 @@ def row_faults(table: LesionTable) -> Iterator[tuple[int, str]]:
         Index of a row and what is wrong with it; a row may come more than once.
     """
     x1, y1, x2, y2 = table.boxes.T
+    measured = np.isfinite(table.recists).all(axis=1)
+    unmeasured = np.isnan(table.recists).all(axis=1)
     width, height = table.sizes.T
     first: dict[tuple[str, bytes], int] = {}
     about: dict[str, int] = {}
@@ -122,7 +125,7 @@ def row_faults(table: LesionTable) -> Iterator[tuple[int, str]]:
             "the pixel spacing is a positive length in mm, not {spacing}",
         ),
         (
-            ~np.isfinite(table.boxes).all(axis=1) | ~np.isfinite(table.recists).all(axis=1),
+            ~np.isfinite(table.boxes).all(axis=1) | ~(measured | unmeasured),
             "a coordinate is not a finite number",
         ),
         ((x2 <= x1) | (y2 <= y1), "the box is inverted or of zero size, {boxes} (from 1)"),

@@ -16,11 +16,11 @@ def grabcut(
     GrabCut (Rother et al., SIGGRAPH 2004) as Zlocha et al. use it for DeepLesion ("Improving
     RetinaNet for CT lesion detection with dense masks from weak RECIST labels", MICCAI 2019):
     what lies outside the box is background, the quadrilateral of the ends of both
-    diameters is the lesion, and the rest of the box is decided. Where GrabCut fails or finds
-    nothing, the quadrilateral is the outline.
+    diameters is the lesion, and the rest of the box is decided. Where GrabCut fails, the
+    quadrilateral is the outline.
 
-    Without diameters an ellipse of half the box's extent is taken as sure, and the ellipse that
-    fills the box is what is left where GrabCut fails.
+    Without diameters an ellipse of half the box's extent is taken as sure, and where GrabCut fails
+    the ellipse that fills the box is the outline; of a box thinner than a pixel it is the box.
 
     Args:
         pixels: ``(H, W)`` uint8, 0 to 255 of a window of HU.
@@ -33,18 +33,20 @@ def grabcut(
     """
     import cv2
 
-    marks = np.full(pixels.shape, SURE_BACKGROUND, np.uint8)
+    inside: np.ndarray = np.zeros(pixels.shape, np.uint8)
+    sure: np.ndarray = inside.copy()
     x1, y1, x2, y2 = np.rint(np.asarray(box, dtype=np.float64)).astype(int).tolist()
-    cv2.rectangle(marks, (x1, y1), (x2, y2), PROBABLE, thickness=-1)
+    cv2.rectangle(inside, (x1, y1), (x2, y2), 1, thickness=-1)
     if recist is not None and np.isfinite(recist).all():
         ends = np.rint(np.reshape(recist, (4, 2))[QUADRILATERAL]).astype(np.int32)
-        cv2.fillPoly(marks, [ends], SURE)
-        rest = marks == SURE
-    else:
-        rest = _ellipse(pixels.shape, box, 1.0) & (marks == PROBABLE)
-        marks[_ellipse(pixels.shape, box, 0.5)] = SURE
-    if not rest.any():
-        rest = marks != SURE_BACKGROUND
+        cv2.fillPoly(sure, [ends], 1)
+    rest = sure > 0
+    if not sure.any():
+        sure, rest = _ellipse(pixels.shape, box, 0.5), _ellipse(pixels.shape, box, 1.0)
+    if not sure.any():  # thinner than a pixel
+        sure = rest = inside > 0
+    marks = np.where(inside, PROBABLE, SURE_BACKGROUND).astype(np.uint8)
+    marks[sure > 0] = SURE
     colours = np.repeat(pixels[..., None], 3, axis=2)
     cv2.setRNGSeed(0)  # the first clusters are drawn
     try:
@@ -52,8 +54,7 @@ def grabcut(
         cv2.grabCut(colours, marks, None, models[0], models[1], iterations, cv2.GC_INIT_WITH_MASK)
     except cv2.error:  # a box over the whole image leaves no background to learn from
         return rest
-    found = marks % 2 == 1
-    return found if found.any() else rest
+    return marks % 2 == 1
 
 
 def _ellipse(shape: tuple[int, ...], box: np.ndarray, part: float) -> np.ndarray:

@@ -8,6 +8,7 @@ from typing import NamedTuple, cast
 import nibabel as nib
 import numpy as np
 import SimpleITK as sitk
+from nibabel.arrayproxy import ArrayProxy
 
 from thirdaxis.errors import InputError
 
@@ -65,6 +66,16 @@ def nifti_grid(path: Path) -> tuple[tuple[int, ...], np.ndarray] | None:
     except Exception:
         return None
     return (shape[::-1], affine[:, [2, 1, 0, 3]]) if len(shape) == 3 and min(shape) > 0 else None
+
+
+def nifti_voxels(path: Path) -> ArrayProxy:
+    """The voxels of a NIfTI file, read and scaled where they are indexed, axes (x, y, z).
+
+    Args:
+        path: a file that `nifti_grid` knows.
+    """
+    image = cast(nib.Nifti1Image, nib.load(path))
+    return cast(ArrayProxy, image.dataobj)
 
 
 def read_itk(path: Path) -> Raw:

@@ -35,7 +35,7 @@ def picture_of_masks(path: str | Path, lesions: LesionSet, masks: Masks, count: 
     """
     every = [(one, number) for one in lesions.slices for number in range(len(one.boxes))]
     places = np.unique(np.linspace(0, len(every) - 1, min(count, len(every))).round().astype(int))
-    tiles = [_tile(lesions, *every[place], masks) for place in places]
+    tiles = [_tile(lesions, *every[int(place)], masks) for place in places]
     columns = min(5, max(len(tiles), 1))
     rows = -(-len(tiles) // columns)
     sheet = np.zeros((max(rows, 1) * SIDE, columns * SIDE, 3), np.uint8)

@@ -93,7 +93,7 @@ def by_patient(
     ]
 
 
-@lru_cache(maxsize=512)
+@lru_cache(maxsize=128)
 def _on_grid(sample: Sample, grid: Grid) -> np.ndarray | None:
     """(Z, n, n) HU above the lung within the mask; none for a nodule that does not suit."""
     if sample.mask is None:

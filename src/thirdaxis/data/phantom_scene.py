@@ -93,7 +93,7 @@ def scene(random: np.random.Generator, size: int, thickness: float, draw: Draw) 
         ends = recist(shown) + np.tile(corner[::-1], 4)
         kind = "nodule" if number < nodules else "vessel"
         things.append(Thing(kind, ends, float(shown.max())))
-        _pass(random, above, grid, draw, place, np.linalg.norm(ends[2:4] - ends[:2]))
+        _pass(random, above, grid, draw, place, float(np.linalg.norm(ends[2:4] - ends[:2])))
     blurred = ndimage.gaussian_filter(above, (0, 0.6, 0.6)) + _lung(random, above.shape)
     return Scene(
         np.rint(grid.stored(blurred)).astype(np.int16), thickness, grid.pixel, tuple(things)
@@ -109,7 +109,8 @@ def _places(random: np.random.Generator, count: int, size: int) -> np.ndarray:
         if all(np.linalg.norm(place - other) >= apart for other in found):
             found.append(place)
         if len(found) == count:
-            return np.array(found)
+            # Stirred, as those that came first lay in more room.
+            return random.permutation(np.array(found))
     raise InputError(f"no place for {count} things {APART} mm apart in {FIELD} mm")
 
 
@@ -147,9 +148,14 @@ def _pass(
 
 def _moved(picture: np.ndarray, down: float, right: float) -> np.ndarray:
     """A picture moved by parts of a pixel, a row and a column larger."""
-    grown = np.pad(picture, ((0, 1), (0, 1)))
-    rows = (1 - down) * grown + down * np.roll(grown, 1, 0)
-    return np.asarray((1 - right) * rows + right * np.roll(rows, 1, 1))
+    height, width = picture.shape
+    rows = np.zeros((height + 1, width))
+    rows[:-1] = (1 - down) * picture
+    rows[1:] += down * picture
+    grown = np.zeros((height + 1, width + 1))
+    grown[:, :-1] = (1 - right) * rows
+    grown[:, 1:] += right * rows
+    return grown
 
 
 def _paste(picture: np.ndarray, part: np.ndarray, corner: np.ndarray) -> None:

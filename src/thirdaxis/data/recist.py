@@ -26,7 +26,7 @@ def recist(picture: np.ndarray) -> np.ndarray:
     if not picture.size or not picture.max() > 0:
         raise InputError("nothing stands out of the picture to be measured")
     lines = contour_generator(z=np.pad(picture, 1)).lines(float(picture.max()) / 2)
-    outline = max(lines, key=len) - 1.0
+    outline = max(map(np.asarray, lines), key=len) - 1.0
     if np.array_equal(outline[0], outline[-1]):
         outline = outline[:-1]
     apart = np.linalg.norm(outline[:, None] - outline[None], axis=2)
@@ -35,13 +35,8 @@ def recist(picture: np.ndarray) -> np.ndarray:
     along = (end - start) / apart.max()
     across = np.array([-along[1], along[0]])
     steps = np.linspace(0, apart.max(), STEPS)
-    heights = [
-        _height(side, start, along, across, steps)
-        for side in (
-            outline[first : last + 1],
-            np.roll(outline, -last, 0)[: _left(outline, first, last)],
-        )
-    ]
+    sides = outline[first : last + 1], np.concatenate([outline[last:], outline[: first + 1]])
+    heights = [_height(side, start, along, across, steps) for side in sides]
     widest = int(np.abs(heights[0] - heights[1]).argmax())
     short = [start + steps[widest] * along + height[widest] * across for height in heights]
     return np.concatenate([start, end, *short])
@@ -59,11 +54,6 @@ def extent(ends: np.ndarray, margin: float) -> np.ndarray:
     """
     points = ends.reshape(4, 2)
     return np.concatenate([points.min(axis=0) - margin, points.max(axis=0) + margin])
-
-
-def _left(outline: np.ndarray, first: int, last: int) -> int:
-    """Points of the outline from its last end on to its first one."""
-    return len(outline) - last + first + 1
 
 
 def _height(

@@ -53,9 +53,26 @@ class Froc:
         """Mean sensitivity at 0.5, 1, 2 and 4 false alarms an image; nan without lesions."""
         return float(self.sensitivity_at(RATES[:HEADLINE]).mean())
 
-    def curve(self) -> tuple[np.ndarray, np.ndarray]:
-        """False alarms an image and sensitivity from (0, 0) on, a point wherever it turns."""
-        return self._curve(np.ones(self.images))
+    def curve(self, weights: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
+        """False alarms an image and sensitivity from (0, 0) on, a point wherever it turns.
+
+        Args:
+            weights: ``(images,)`` how often each image counts, as in a bootstrap draw; none
+                counts each once.
+
+        Returns:
+            Both, as many numbers each; nan sensitivities where there are no lesions.
+        """
+        times = np.ones(self.images) if weights is None else weights
+        alarm_steps, hit_steps = self._steps
+        size = 1 + max(int(steps.max(initial=-1)) for steps in self._steps)
+        found = self.lesion_images[np.isfinite(self.hits)]
+        alarms = np.bincount(alarm_steps, times[self.alarm_images], size).cumsum()
+        hits = np.bincount(hit_steps, times[found], size).cumsum()
+        lesions = times[self.lesion_images].sum()
+        with np.errstate(invalid="ignore"):
+            sensitivity = np.append(0.0, hits) / lesions  # nan without lesions
+        return np.append(0.0, alarms) / times.sum(), sensitivity
 
     def sensitivity_at(self, rates: Sequence[float] | np.ndarray = RATES) -> np.ndarray:
         """Sensitivity at these numbers of false alarms an image, by linear interpolation.
@@ -134,18 +151,6 @@ class Froc:
         begins[:1] = False  # the first step is number 0 whatever it holds
         step = begins.cumsum()[of]
         return step[: len(self.alarms)], step[len(self.alarms) :]
-
-    def _curve(self, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """The curve where each image is there so many times."""
-        alarm_steps, hit_steps = self._steps
-        size = 1 + max(int(steps.max(initial=-1)) for steps in self._steps)
-        found = self.lesion_images[np.isfinite(self.hits)]
-        alarms = np.bincount(alarm_steps, weights[self.alarm_images], size).cumsum()
-        hits = np.bincount(hit_steps, weights[found], size).cumsum()
-        lesions = weights[self.lesion_images].sum()
-        with np.errstate(invalid="ignore"):
-            sensitivity = np.append(0.0, hits) / lesions  # nan without lesions
-        return np.append(0.0, alarms) / weights.sum(), sensitivity
 
 
 def froc(
@@ -249,7 +254,7 @@ def froc_intervals(
 
     def drawn(chosen: np.ndarray) -> dict[str, float]:
         weights = np.bincount(chosen, minlength=scored.images).astype(float)
-        values = np.interp(both, *scored._curve(weights))
+        values = np.interp(both, *scored.curve(weights))
         numbers = {str(number): value for number, value in enumerate(values[HEADLINE:])}
         return {"mean": float(values[:HEADLINE].mean()), **numbers}
 

@@ -16,8 +16,9 @@ class TruncatedDenseNet121(nn.Module):
     their operator at ``"@dense_layers"``.
     """
 
-    channels = (256, 512, 1024)
-    strides = (4, 8, 16)
+    in_channels = 3
+    channels: tuple[int, ...] = (256, 512, 1024)
+    strides: tuple[int, ...] = (4, 8, 16)
 
     def __init__(self) -> None:
         super().__init__()

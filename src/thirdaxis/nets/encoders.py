@@ -214,13 +214,16 @@ class TimmEncoder(nn.Module):
 
 
 def _places(encoder: Encoder, strides: Sequence[int]) -> list[int]:
-    """Where the levels of these strides stand; the encoder's account is cut down to them."""
-    missing = [stride for stride in strides if stride not in encoder.strides]
-    if missing:
+    """Where the levels of these strides stand; the encoder's account is cut down to them.
+
+    A network that does not pad all its kernels gives maps a little coarser, which will do.
+    """
+    nearest = [min(encoder.strides, key=lambda has: abs(has - stride)) for stride in strides]
+    if any(abs(has - stride) > stride // 4 for has, stride in zip(nearest, strides, strict=True)):
         came = ", ".join(map(str, encoder.strides))
         wanted = ", ".join(map(str, strides))
         raise UsageError(f"the network has maps at strides {came}, needed are those at {wanted}")
-    places = [encoder.strides.index(stride) for stride in strides]
+    places = [encoder.strides.index(stride) for stride in nearest]
     encoder.channels = tuple(encoder.channels[i] for i in places)
-    encoder.strides = tuple(strides)
+    encoder.strides = tuple(nearest)
     return places

@@ -77,7 +77,7 @@ class Heads(RoIHeads):
         for layer, spread in ((predictor.cls_score, 0.01), (predictor.bbox_pred, 0.001)):
             nn.init.normal_(layer.weight, std=spread)
             nn.init.zeros_(layer.bias)
-        masks = ()
+        masks: tuple[nn.Module, ...] = ()
         if settings.masks:
             layers = MaskRCNNHeads(width, (narrow,) * 4, 1)
             pool = RoIAlign(MASK_SIDE, 1 / 4, 2)
@@ -99,18 +99,18 @@ class Heads(RoIHeads):
         self.mask_threshold = settings.mask_threshold
 
     def losses(
-        self, image: Tensor, proposals: list[Tensor], targets: list[dict[str, Tensor]]
+        self, plane: Tensor, proposals: list[Tensor], targets: list[dict[str, Tensor]]
     ) -> dict[str, Tensor]:
         """Losses ``class``, ``box`` and, with a mask head, ``mask``.
 
         Args:
-            image: the map ``(N, C, h, w)``.
+            plane: the map ``(N, C, h, w)``.
             proposals: ``(K, 4)`` for each image; the lesions are added to them.
             targets: for each image ``boxes``, ``labels``, ``masks``; see `LesionDetector`.
         """
-        image = in_single(image)
+        plane = in_single(plane)
         regions, lesions, labels, moves = self.select_training_samples(list(proposals), targets)
-        scores, moved = self._boxes(image, regions)
+        scores, moved = self._boxes(plane, regions)
         by_class, by_box = box_losses(scores, moved, torch.cat(labels), torch.cat(list(moves)))
         found = {"class": by_class, "box": by_box}
         if self.has_mask():
@@ -120,19 +120,17 @@ class Heads(RoIHeads):
             wanted = [
                 project_masks_on_boxes(target["masks"], r, i, 2 * MASK_SIDE).round()
                 for target, r, i in zip(targets, regions, lesions, strict=True)
-                if len(r)
             ]
-            logits = self._masks(image, regions)
-            found["mask"] = dice_loss(logits, torch.cat(wanted) if wanted else logits)
+            found["mask"] = dice_loss(self._masks(plane, regions), torch.cat(wanted))
         return found
 
     def detections(
-        self, image: Tensor, proposals: list[Tensor], size: tuple[int, int]
+        self, plane: Tensor, proposals: list[Tensor], size: tuple[int, int]
     ) -> list[dict[str, Tensor]]:
         """Lesions of each image, best first.
 
         Args:
-            image: the map ``(N, C, h, w)``.
+            plane: the map ``(N, C, h, w)``.
             proposals: ``(K, 4)`` for each image.
             size: height and width of the images before padding.
 
@@ -140,23 +138,23 @@ class Heads(RoIHeads):
             For each image ``boxes`` ``(K, 4)``, ``scores`` ``(K,)``, and with a mask head
             ``masks`` ``(K, H, W)``, uint8.
         """
-        image = in_single(image)
+        plane = in_single(plane)
         sizes = [size] * len(proposals)
         boxes, scores, _ = self.postprocess_detections(
-            *self._boxes(image, proposals), proposals, sizes
+            *self._boxes(plane, proposals), proposals, sizes
         )
         found = [{"boxes": b, "scores": s} for b, s in zip(boxes, scores, strict=True)]
         if self.has_mask():
-            shares = self._masks(image, boxes).sigmoid().split([len(b) for b in boxes])
+            shares = self._masks(plane, boxes).sigmoid().split([len(b) for b in boxes])
             for one, share in zip(found, shares, strict=True):
                 pasted = paste_masks_in_image(share.unsqueeze(1), one["boxes"], size)[:, 0]
                 one["masks"] = (pasted >= self.mask_threshold).to(torch.uint8)
         return found
 
-    def _boxes(self, image: Tensor, regions: list[Tensor]) -> tuple[Tensor, Tensor]:
-        scores, moves = self.box_predictor(self.box_head(self.box_roi_pool(image, regions)))
+    def _boxes(self, plane: Tensor, regions: list[Tensor]) -> tuple[Tensor, Tensor]:
+        scores, moves = self.box_predictor(self.box_head(self.box_roi_pool(plane, regions)))
         return in_single(scores), in_single(moves)
 
-    def _masks(self, image: Tensor, regions: list[Tensor]) -> Tensor:
-        logits = self.mask_predictor(self.mask_head(self.mask_roi_pool(image, regions)))
+    def _masks(self, plane: Tensor, regions: list[Tensor]) -> Tensor:
+        logits = self.mask_predictor(self.mask_head(self.mask_roi_pool(plane, regions)))
         return in_single(logits[:, LESION])

@@ -117,20 +117,20 @@ class Proposals(RegionProposalNetwork):
         return labels, boxes
 
     def of_map(
-        self, image: Tensor, size: tuple[int, int], targets: list[dict[str, Tensor]] | None
+        self, plane: Tensor, size: tuple[int, int], targets: list[dict[str, Tensor]] | None
     ) -> tuple[list[Tensor], dict[str, Tensor]]:
         """Proposals ``(K, 4)`` for each image, best first, and in training the losses.
 
         Args:
-            image: the map ``(N, C, h, w)`` of stride 4.
+            plane: the map ``(N, C, h, w)`` of stride 4.
             size: height and width of the images before padding.
             targets: for each image its ``boxes`` ``(L, 4)``, in training.
         """
-        count, _, height, width = image.shape
+        count, _, height, width = plane.shape
         padded = torch.empty(count, 1, 4 * height, 4 * width, device="meta")
         sized = None if targets is None else [{**t, "size": size} for t in targets]
         images = ImageList(padded, [size] * count)
-        return self(images, {"map": in_single(image)}, sized)
+        return self(images, {"map": in_single(plane)}, sized)
 
 
 def by_mode(counts: tuple[int, int]) -> dict[str, int]:

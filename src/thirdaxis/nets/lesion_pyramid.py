@@ -73,10 +73,11 @@ class Pyramid(nn.Module):
 
     def __init__(self, channels: Sequence[int], width: int) -> None:
         super().__init__()
-        self.laterals = nn.ModuleList(nn.Conv2d(given, width, 1) for given in channels)
-        for lateral in self.laterals:
+        laterals = [nn.Conv2d(given, width, 1) for given in channels]
+        for lateral in laterals:
             nn.init.kaiming_uniform_(lateral.weight, a=1)
-            nn.init.zeros_(lateral.bias)
+            nn.init.constant_(lateral.get_parameter("bias"), 0.0)
+        self.laterals = nn.ModuleList(laterals)
 
     def forward(self, levels: Sequence[Tensor]) -> Tensor:
         """``(N, width, h, w)``, the size of the finest of the levels ``(N, C, h, w)``."""

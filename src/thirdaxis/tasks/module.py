@@ -47,6 +47,8 @@ class RunModule(LightningModule):
 
     def forward(self, image: Tensor, thickness: float | Tensor = 1.0) -> Tensor:
         """Answers to a batch of volumes, with slices so many mm apart."""
+        if self.told.channels_last:
+            image = image.to(memory_format=torch.channels_last_3d)
         return self.net(image, **beside(self.net, image, thickness))
 
     def on_train_epoch_start(self) -> None:

@@ -78,7 +78,8 @@ def recorded_results(folder: Path) -> list[Section]:
     """Results of a finished run as its files hold them: scores with intervals, and pictures.
 
     Args:
-        folder: a run folder whose `metrics.json` has `scores` and `intervals`, name by name.
+        folder: a run folder whose `metrics.json` has `scores` and `intervals`, name by name, and
+            maybe a `note` on the data.
 
     Raises:
         InputError: it has not.
@@ -96,7 +97,8 @@ def recorded_results(folder: Path) -> list[Section]:
         Picture(embedded(path), path.stem, path.stem)
         for path in sorted((folder / PICTURES).glob("*.png"))
     ]
-    return [Section("Held-out samples", [table]), Section("Pictures", pictures)]
+    note = [Text(told["note"])] if told.get("note") else []
+    return [Section("Held-out samples", [*note, table]), Section("Pictures", pictures)]
 
 
 def training_parts(

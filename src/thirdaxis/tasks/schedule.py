@@ -40,10 +40,8 @@ def rate_at(
     Returns:
         A number from 0 to 1.
     """
-    if step < rising and first is None:
-        return (step + 1) / (rising + 1)
     if step < rising:
-        return first + (1 - first) * step / rising
+        return (step + 1) / (rising + 1) if first is None else first + (1 - first) * step / rising
     if schedule == "constant":
         return 1.0
     if schedule == "step":

@@ -216,6 +216,11 @@ class RunSettings(BaseModel):
     precision: Literal["auto", "32", "16-mixed", "bf16-mixed"] = "auto"
     """`auto` is bf16 mixed precision on graphics cards that have it, otherwise 32 bits."""
 
+    channels_last: bool = False
+    """Whether volumes lie in memory with their channels together: the same numbers, in other times.
+    On a CPU a step of MobileNetV2 takes half to four fifths as long, one of SqueezeNet a third
+    longer."""
+
     workers: int = Field(0, ge=0)
     """Processes that prepare batches; 0 prepares them in the training process."""
 

@@ -80,7 +80,7 @@ def test_folds_keep_patients_whole(official):
             lesions("train", "val", "test", boxes=torch.zeros(0, 4)),
             {},
             InputError,
-            "here: none of the 1 training slices has a lesion",
+            "here: none of the 1 training slices has a lesion; look at the boxes",
         ),
         (lesions(None, None), {}, UsageError, "5 folds need as many patients, there are 2"),
     ],
@@ -88,6 +88,13 @@ def test_folds_keep_patients_whole(official):
 def test_splits_that_cannot_be(found, values, error, said):
     with pytest.raises(error, match=said):
         split_slices(found, settings(**values))
+
+
+def test_a_test_part_without_a_lesion_is_told():
+    found = lesions("train", "test")
+    bare = replace(found.slices[1], boxes=torch.zeros(0, 4))
+    with pytest.raises(InputError, match="none of the 1 test slices has a lesion"):
+        split_slices(replace(found, slices=(found.slices[0], bare)), settings(selection=0))
 
 
 def test_names_that_are_gone_are_told():

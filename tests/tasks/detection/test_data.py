@@ -90,6 +90,14 @@ def test_targets_are_what_was_marked_and_the_way_back_is_exact():
     assert scores.tolist() == [0.5]
 
 
+def test_boxes_end_at_the_slice_and_none_lie_in_the_padding():
+    one, plan = slice_of(1), DetectPlan.of(told())  # 48 × 64 pixels in 64 × 64
+    seen = torch.tensor([[50.0, 40, 70, 60], [5, 50, 20, 63], [-3, -2, 9, 9]])
+    boxes, scores = on_slice({"boxes": seen, "scores": torch.tensor([0.9, 0.8, 0.7])}, one, plan)
+    assert boxes.tolist() == [[50, 40, 63, 47], [0, 0, 9, 9]]
+    torch.testing.assert_close(scores, torch.tensor([0.9, 0.7]))
+
+
 def test_slices_without_a_lesion_are_targets_too():
     masks = {"s/1": [encoded(np.ones((48, 64), np.uint8))], "s/2": []}
     found = slices(slice_of(1), slice_of(2, ()), masks=masks)

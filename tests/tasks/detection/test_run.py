@@ -4,6 +4,7 @@ import json
 import pytest
 import torch
 
+from thirdaxis.cli.main import run as command
 from thirdaxis.data.deeplesion import read_deeplesion
 from thirdaxis.data.detections import read_detections
 from thirdaxis.metrics.froc import froc
@@ -35,7 +36,8 @@ def test_a_run_leaves_what_it_was_and_what_it_found(run):
     assert files >= {
         *("settings.yaml", "plan.json", "split.json", "versions.json", "conversion.txt"),
         *("weights.txt", "metrics.csv", "metrics.json", "curves.png", "detections.json"),
-        *("froc.json", "last.ckpt", "best.ckpt", "report.html", "model/model.safetensors"),
+        *("scores.json", "scores.csv", "scores.html", "pictures/froc.png", "last.ckpt"),
+        *("best.ckpt", "report.html", "model/model.safetensors"),
     }
     assert "TSM()" in (run / "conversion.txt").read_text(encoding="utf-8")
     split = json.loads((run / "split.json").read_text(encoding="utf-8"))
@@ -45,6 +47,8 @@ def test_a_run_leaves_what_it_was_and_what_it_found(run):
     with (run / "metrics.csv").open(encoding="utf-8") as stream:
         rows = list(csv.DictReader(stream))
     assert max(float(row["val_froc"]) for row in rows) == metrics["validation_froc"]
+    assert metrics["scores"].keys() >= {"sensitivity_16", "thin_froc", "thick_sensitivity_0.5"}
+    assert metrics["intervals"].keys() == metrics["scores"].keys()
     low, high = metrics["intervals"]["froc"]
     assert 0 <= low <= metrics["scores"]["froc"] <= high <= 1
 
@@ -101,3 +105,22 @@ def test_another_form_of_run(run, told, tmp_path):
     assert not any("mask" in name for name in state)
     assert all(value.isfinite().all() for value in state.values())
     assert (runs.report(out)).is_file()
+
+
+def test_the_command_knows_a_folder_of_lesions(told, tmp_path, capsys):
+    words = ["--set", "network=timm:test_resnet", "--set", "accelerator=cpu"]
+    out = ["--window", "-1000,1000", "-o", str(tmp_path / "run")]
+    assert command(["train", told["data"], *words, *out, "--set", "depth=2"]) == 2
+    assert "depth 2 is even; take an odd number of slices" in capsys.readouterr().err
+    assert command(["train", told["data"], *words, *out, "--set", "fusion=tsn"]) == 2
+    assert "unknown fusion 'tsn'; did you mean 'tsm'" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_recipe_says_what_it_needs(repository, tmp_path, capsys):
+    recipe = str(repository / "recipes" / "deeplesion" / "acs.yaml")
+    row = ["--row", "ACS p. x3", "-o", str(tmp_path / "run")]
+    assert command(["train", recipe, *row, "--set", f"data={tmp_path / 'none'}"]) == 1
+    told = capsys.readouterr().err
+    assert "there are no data at" in told and "DL_info.csv beside Images_png/PATIENT" in told
+    assert told.count("\n") == 1 and not (tmp_path / "run").exists()

@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import nn
 
+import thirdaxis
 from thirdaxis.errors import UsageError
 from thirdaxis.tasks.hardware import has_idle_weights, pick_accelerator, pick_precision
 from thirdaxis.tasks.keep import read_checkpoint
@@ -120,6 +121,12 @@ def test_idle_weights_are_found_and_gradients_left_alone(use_both):
     assert has_idle_weights(net, (1, 2, 2, 2)) is not use_both
     assert (net.main.weight.grad == 7).all() and net.auxiliary.weight.grad is None
     assert net.training
+
+
+def test_idle_weights_are_sought_in_networks_that_ask_for_thickness():
+    plain = nn.Sequential(nn.Conv2d(1, 8, 3, padding=1), nn.Conv2d(8, 2, 3, padding=1))
+    net = thirdaxis.convert(plain, "alignshift", in_channels=1)
+    assert not has_idle_weights(net, (1, 3, 4, 4))
 
 
 def test_precision_and_accelerator_without_a_graphics_card(monkeypatch):

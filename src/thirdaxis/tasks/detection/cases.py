@@ -55,7 +55,7 @@ def split_slices(lesions: LesionSet, settings: DetectSettings) -> dict[str, list
 
     Raises:
         InputError: a patient in two parts, an official split without training or test slices, or
-            training slices without a lesion.
+            no lesion in one of these.
         UsageError: more folds than patients, or nothing left to learn from.
     """
     known = {one.name: one for one in lesions.slices}
@@ -97,11 +97,12 @@ def split_slices(lesions: LesionSet, settings: DetectSettings) -> dict[str, list
             raise UsageError(f"{settings.data}: selection {settings.selection} leaves no training")
     if settings.fraction < 1:
         parts["training"] = share(parts["training"], settings.fraction, **by)
-    if not any(len(known[name].boxes) for name in parts["training"]):
-        raise InputError(
-            f"{lesions.origin}: none of the {len(parts['training'])} training slices has a lesion "
-            "to learn from; look at the boxes, or take other folds or a larger fraction"
-        )
+    for part in ("training", "test"):
+        if not any(len(known[name].boxes) for name in parts[part]):
+            raise InputError(
+                f"{lesions.origin}: none of the {len(parts[part])} {part} slices has a lesion; "
+                "look at the boxes, or take other folds or a larger fraction"
+            )
     return parts
 
 

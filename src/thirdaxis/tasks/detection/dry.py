@@ -16,7 +16,7 @@ from thirdaxis.tasks.detection.settings import DetectSettings
 from thirdaxis.tasks.one_step import one_step
 
 SLICES = 6
-SIDE = 64
+SIDE = 32
 SPACING = (5.0, 0.8, 0.8)
 
 

@@ -27,9 +27,13 @@ def on_slice(found: Mapping[str, Tensor], one: KeySlice, plan: DetectPlan) -> Fo
     Returns:
         Boxes (K, 4) and scores (K,), on the CPU.
     """
+    height, width = one.size
     ends = torch.tensor([0.0, 0.0, 1.0, 1.0])
     boxes = (found["boxes"].float().cpu() + ends) / plan.scale(*one.size) - ends
-    return boxes, found["scores"].float().cpu()
+    limit = torch.tensor([width, height, width, height]) - 1.0
+    boxes = boxes.clamp(torch.zeros(4), limit)
+    inside = (boxes[:, 2:] > boxes[:, :2]).all(1)  # not in what was padded
+    return boxes[inside], found["scores"].float().cpu()[inside]
 
 
 class DetectModule(RunModule):

@@ -81,7 +81,9 @@ class DetectPlan:
     @classmethod
     def of(cls, settings: DetectSettings, *, slices: int = 0, lesions: int = 0) -> Self:
         """The plan of a run on so many slices with so many lesions."""
-        usual = "native" if settings.fusion == "alignshift" else INTERVAL_MM
+        usual: float | Literal["native"] = (
+            "native" if settings.fusion == "alignshift" else INTERVAL_MM
+        )
         return cls(
             depth=settings.depth,
             interval=settings.interval or usual,

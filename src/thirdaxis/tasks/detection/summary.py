@@ -4,25 +4,30 @@ import math
 from typing import Any
 
 from thirdaxis.atomic import write_text
-from thirdaxis.data.detections import write_detections
+from thirdaxis.data.detections import Found, write_detections
 from thirdaxis.data.lesions import LesionSet
-from thirdaxis.metrics.froc import RATES, Froc, FrocIntervals, froc, froc_intervals
+from thirdaxis.data.phantoms import phantom_note
+from thirdaxis.metrics.froc import RATES
 from thirdaxis.tasks.classification.evaluate import json_text
 from thirdaxis.tasks.detection.cases import slices_of
+from thirdaxis.tasks.detection.evaluate import Evaluation, Scored, score, write_scores
+from thirdaxis.tasks.detection.froc_plot import draw_froc, froc_line
 from thirdaxis.tasks.detection.key_slices import detect_slices
+from thirdaxis.tasks.detection.page import write_scores_page
+from thirdaxis.tasks.detection.truth import Truth
 from thirdaxis.tasks.engine import Display
 from thirdaxis.tasks.hardware import pick_device
 from thirdaxis.tasks.keep import HISTORY, read_history
 from thirdaxis.tasks.model import keep_model, load_model
 from thirdaxis.tasks.pictures import draw_curves
-from thirdaxis.tasks.run_folder import CURVES, METRICS, Run
+from thirdaxis.tasks.run_folder import CURVES, METRICS, PICTURES, Run
 from thirdaxis.tasks.run_page import recorded_results, write_run_page
 
-DETECTIONS, FROC = "detections.json", "froc.json"
+DETECTIONS = "detections.json"
 
 
 def finish(run: Run[Any, Any], lesions: LesionSet, shown: Display) -> dict[str, object]:
-    """Scores the chosen network on the test slices.
+    """Scores the chosen network on the test slices and draws what it found.
 
     Args:
         run: a run whose epochs are done.
@@ -31,22 +36,23 @@ def finish(run: Run[Any, Any], lesions: LesionSet, shown: Display) -> dict[str, 
 
     Returns:
         What `metrics.json` holds: the chosen epoch, its validation FROC, the sensitivities on the
-        test slices with their intervals, steps and time.
+        test slices with their intervals, of all and of thin and thick ones, steps and time.
     """
-    settings = run.settings
-    history = read_history(run.folder / HISTORY)
+    settings, folder = run.settings, run.folder
+    history = read_history(folder / HISTORY)
     test = slices_of(lesions, run.test, settings, run.plan)
-    net = load_model(run.folder).net.to(pick_device(settings.accelerator))
-    found = detect_slices(net, test, settings.batch, shown.watch, settings.workers)
-    write_detections(run.folder / DETECTIONS, found)
-    scored = froc(found, {one.name: one.boxes for one in test.slices})
-    patients = {one.name: one.patient for one in test.slices}
-    ends = froc_intervals(scored, patients, draws=settings.draws, seed=settings.seed)
-    told = told_scores(scored, ends)
-    write_text(run.folder / FROC, json_text(told))
-    draw_curves(history, run.folder / CURVES)
+    net = load_model(folder).net.to(pick_device(settings.accelerator))
+    answers = detect_slices(net, test, settings.batch, shown.watch, settings.workers)
+    found = {name: Found(*one) for name, one in answers.items()}
+    write_detections(folder / DETECTIONS, found)
+    note = phantom_note(settings.data) or ""
+    truth = Truth(tuple(test.slices), test.read, f"{folder.name} (test slices)", note=note)
+    scores = score(truth, found, draws=settings.draws, seed=settings.seed)
+    write_scores(scores, folder)
+    _draw(run, history, scores)
     validated = [row for row in history if not math.isnan(row["val_froc"])]
     best = max(validated, key=lambda row: row["val_froc"], default=None)
+    every = scores.groups[0]
     metrics: dict[str, object] = {
         "epochs": len(history),
         "steps": int(history[-1]["step"]),
@@ -56,34 +62,53 @@ def finish(run: Run[Any, Any], lesions: LesionSet, shown: Display) -> dict[str, 
         "training_lesions": run.plan.lesions,
         "validation_slices": len(run.validation),
         "test_slices": len(run.test),
-        "test_lesions": scored.lesions,
-        "scores": told["scores"],
-        "intervals": told["intervals"],
+        "test_lesions": every.froc.lesions,
+        **told_scores(scores),
         "seconds": round(sum(row["seconds"] for row in history), 2),
+        **({"note": note} if note else {}),
     }
-    write_text(run.folder / METRICS, json_text(metrics))
-    write_run_page(run, recorded_results(run.folder))
-    keep_model(run.folder)
-    low, high = ends.mean
+    write_text(folder / METRICS, json_text(metrics))
+    write_run_page(run, recorded_results(folder))
+    keep_model(folder)
+    low, high = every.ends.mean
     shown.say(
-        f"test slices: FROC {scored.mean:.4f} (95 % {low:.4f} to {high:.4f}), "
-        f"{scored.lesions} lesions on {scored.images} slices; see {run.folder}"
+        f"test slices: FROC {every.froc.mean:.4f} (95 % {low:.4f} to {high:.4f}), "
+        f"{every.froc.lesions} lesions on {every.froc.images} slices; see {folder}"
+        + (f". {note}" if note else "")
     )
     return metrics
 
 
-def told_scores(scored: Froc, ends: FrocIntervals) -> dict[str, dict[str, Any]]:
-    """Sensitivities and their intervals by name, as strict JSON holds them."""
-    names = ["froc", *(f"sensitivity_{rate:g}" for rate in RATES)]
-    values = [scored.mean, *scored.sensitivity_at().tolist()]
-    spans = [ends.mean, *(ends.at[rate] for rate in RATES)]
+def told_scores(scores: Evaluation) -> dict[str, dict[str, Any]]:
+    """Sensitivities and their intervals by name: `froc`, `sensitivity_1`, `thin_froc` and so on.
+
+    Thin are slices up to 2 mm apart, thick those further apart.
+    """
+    values: dict[str, Any] = {}
+    ends: dict[str, Any] = {}
+    before = {"all": "", "thin": "thin_", "thick": "thick_"}
+    for group in scores.groups:
+        word = group.name.partition(",")[0]
+        if word in before:
+            head = before.pop(word)  # slices of 5 mm alone come after all thick ones
+            for name, (value, span) in _numbers(group).items():
+                values[head + name], ends[head + name] = value, list(span)
+    return {"scores": values, "intervals": ends}
+
+
+def _numbers(group: Scored) -> dict[str, tuple[float, tuple[float, float]]]:
+    at = dict(zip(RATES, group.froc.sensitivity_at().tolist(), strict=True))
     return {
-        "scores": {name: _strict(value) for name, value in zip(names, values, strict=True)},
-        "intervals": {
-            name: [_strict(end) for end in span] for name, span in zip(names, spans, strict=True)
-        },
+        "froc": (group.froc.mean, group.ends.mean),
+        **{f"sensitivity_{rate:g}": (value, group.ends.at[rate]) for rate, value in at.items()},
     }
 
 
-def _strict(value: float) -> float | None:
-    return float(value) if math.isfinite(value) else None
+def _draw(run: Run[Any, Any], history: list[dict[str, float]], scores: Evaluation) -> None:
+    draw_curves(history, run.folder / CURVES)
+    pictures = run.folder / PICTURES
+    pictures.mkdir(exist_ok=True)
+    patients = {one.name: one.patient for one in scores.truth.slices}
+    line = froc_line("test slices", scores.groups[0].froc, patients, draws=run.settings.draws)
+    draw_froc([line], pictures / "froc.png", scores.truth.note)
+    write_scores_page(scores, run.folder, f"Scores of {run.folder.name}")

@@ -1,0 +1,89 @@
+"""FROC curves with the intervals they could have come out in."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.ticker import NullLocator
+
+from thirdaxis.metrics.froc import RATES, Froc, FrocIntervals, froc_intervals
+from thirdaxis.tasks.page import INK, LINES, plain_axes
+from thirdaxis.tasks.pictures import save_figure
+
+SHOWN = 2.0 ** np.linspace(-3, 4, 57)
+"""False alarms an image at which curves are drawn: 0.125 to 16, eight to a doubling."""
+
+
+@dataclass(frozen=True)
+class Line:
+    """A curve to be drawn.
+
+    Args:
+        name: in the legend.
+        scored: its matched detections.
+        ends: its intervals at `SHOWN`; none draws no band.
+    """
+
+    name: str
+    scored: Froc
+    ends: FrocIntervals | None = None
+
+
+def froc_line(
+    name: str, scored: Froc, patients: dict[str, str] | None = None, *, draws: int = 500
+) -> Line:
+    """A curve with its 95 % band, by patients drawn again.
+
+    Args:
+        name: in the legend.
+        scored: by `froc`.
+        patients: image -> patient; none draws no band.
+        draws: behind the band.
+
+    Raises:
+        InputError: an image without a patient.
+    """
+    if patients is None:
+        return Line(name, scored)
+    return Line(name, scored, froc_intervals(scored, patients, rates=SHOWN.tolist(), draws=draws))
+
+
+def froc_figure(lines: Sequence[Line], title: str = "") -> Figure:
+    """Sensitivity against false positives an image, which double from tick to tick.
+
+    Args:
+        lines: curves, in the colours of pages, over and over where there are many.
+        title: above the picture, such as the note of a set of phantoms.
+
+    Returns:
+        A figure whose text has the ink of pages.
+    """
+    figure = Figure(figsize=(6.4, 4.4), layout="constrained")
+    (axes,) = plain_axes(figure)
+    for number, line in enumerate(lines):
+        colour = LINES[number % len(LINES)]
+        style = ("-", "--", ":")[number // len(LINES) % 3]
+        label = f"{line.name}, mean {line.scored.mean:.3f}"
+        axes.plot(SHOWN, line.scored.sensitivity_at(SHOWN), style, color=colour, label=label)
+        if line.ends is not None:
+            low, high = zip(*(line.ends.at[rate] for rate in SHOWN.tolist()), strict=True)
+            axes.fill_between(SHOWN, low, high, color=colour, alpha=0.15, linewidth=0)
+    axes.set_xscale("log", base=2)
+    axes.set_xticks([0.125, 0.25, *RATES], ["1/8", "1/4", "1/2", *(f"{r:g}" for r in RATES[1:])])
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.set(xlabel="false positives an image", ylabel="sensitivity", ylim=(0, 1.01))
+    if title:
+        axes.set_title(title, fontsize=8, wrap=True)
+    axes.legend(loc="best", fontsize=8, framealpha=0, labelcolor=INK)
+    return figure
+
+
+def draw_froc(lines: Sequence[Line], path: Path, title: str = "") -> None:
+    """Draws FROC curves as a PNG on white; see `froc_figure`.
+
+    Raises:
+        OSError: the folder is missing, full or not writable.
+    """
+    save_figure(froc_figure(lines, title), path)
