@@ -51,4 +51,5 @@ def test_frozen_parts_stay_out_of_training(load):
     optimised = {
         id(p) for group in module.configure_optimizers()[0] for p in group.param_groups[0]["params"]
     }
+    assert settings(freeze="maxpool,*layer1").freeze == ("maxpool", "*layer1")
     assert optimised == {id(p) for part in (net.dec1, net.head) for p in part.parameters()}
