@@ -58,9 +58,10 @@ def settings_of(row: Row, seed: int, told: argparse.Namespace) -> dict[str, Any]
         "batch": 16,
         "epochs": 6,
         "epoch_steps": told.steps // 6,
-        "learning_rate": 1e-3,
+        "learning_rate": 3e-4,
         "precision": "bf16-mixed" if told.precision == "bf16" else "32",
         "accelerator": told.accelerator,
+        "channels_last": network == "mobilenet_v2",
         "draws": 100,
     }
 

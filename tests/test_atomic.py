@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from thirdaxis.atomic import atomic_path, write_folder, write_text
+from thirdaxis.atomic import atomic_folder, atomic_path, write_folder, write_text
 
 
 def test_the_file_appears_at_the_end_with_its_ending_kept(tmp_path):
@@ -82,3 +82,30 @@ def test_a_failure_leaves_no_folder(tmp_path, monkeypatch):
     with pytest.raises(OSError, match="No space left"):
         write_folder(tmp_path / "new", {"one.txt": b"1", "two.txt": b"2"})
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_lent_folder_takes_its_place_at_the_end(tmp_path):
+    with atomic_folder(tmp_path / "a" / "b") as draft:
+        (draft / "one.txt").write_text("1")
+        assert not (tmp_path / "a" / "b").exists()
+    assert (tmp_path / "a" / "b" / "one.txt").read_text() == "1"
+    (tmp_path / "empty").mkdir()
+    with atomic_folder(tmp_path / "empty") as draft:
+        (draft / "two.txt").write_text("2")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "empty"]
+
+
+@pytest.mark.parametrize("fault", [RuntimeError, KeyboardInterrupt, OSError])
+def test_a_failure_takes_the_lent_folder_away(tmp_path, fault):
+    with pytest.raises(fault), atomic_folder(tmp_path / "new") as draft:
+        (draft / "one.txt").write_text("1")
+        raise fault
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_lent_folder_replaces_none_that_holds_something(tmp_path):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "one.txt").write_text("1")
+    with pytest.raises(OSError), atomic_folder(tmp_path / "mine") as draft:
+        (draft / "two.txt").write_text("2")
+    assert [path.name for path in tmp_path.rglob("*")] == ["mine", "one.txt"]

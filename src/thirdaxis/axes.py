@@ -17,6 +17,8 @@ from dataclasses import dataclass, field
 
 import torch
 
+from thirdaxis.errors import UsageError
+
 DEPTH, HEIGHT, WIDTH = 2, 3, 4
 
 Pair = tuple[int, int]
@@ -48,6 +50,29 @@ def alike(size: int, other: int) -> bool:
 def in_example(size: int) -> int:
     """A size in the example that a graph is traced with."""
     return size.node.hint if isinstance(size, torch.SymInt) else size
+
+
+def channels_as_slices(pictures: torch.Tensor) -> torch.Tensor:
+    """The variable dimension transform: the channels of pictures become slices of one channel.
+
+    Source: Zhang et al., "Advancing 3D Medical Image Analysis with Variable Dimension Transform
+    based Supervised 3D Pre-training" (SVD-Net), 2022: a colour photograph is a volume of three
+    slices, on which 3D kernels can learn.
+
+    Args:
+        pictures: (N, C, H, W), or one (C, H, W); any number of channels.
+
+    Returns:
+        (N, 1, C, H, W), or (1, C, H, W): a view.
+
+    Raises:
+        UsageError: another number of axes.
+    """
+    if pictures.dim() not in (3, 4):
+        raise UsageError(
+            f"channels_as_slices takes (N, C, H, W) or (C, H, W), got {tuple(pictures.shape)}"
+        )
+    return pictures.unsqueeze(-4)
 
 
 def pair(value: int | Sequence[int]) -> Pair:

@@ -18,6 +18,7 @@ def test_a_sound_network(capsys):
         (["unet", "--fusion", "acc"], 2, "did you mean 'acs'"),
         (["torchvision:resnet81"], 2, "did you mean 'resnet18'"),
         (["unet", "--side", "2"], 1, "too small"),
+        (["ahnet:resnet18"], 2, "there is no 2D answer to check it against"),
     ],
 )
 def test_what_cannot_be_checked(capsys, words, code, message):

@@ -5,7 +5,9 @@ import numpy as np
 import pytest
 import torch
 
+from thirdaxis.data.grid import to_grid
 from thirdaxis.data.lesion_boxes import read_lesion_boxes
+from thirdaxis.data.volume import read_volume
 from thirdaxis.errors import InputError
 
 SHAPE = (20, 16, 6)  # x, y, z
@@ -142,3 +144,33 @@ def test_what_is_no_table_is_told(name, content, message, folder):
         (folder / name).write_bytes(content)
     with pytest.raises(InputError, match=message):
         read_lesion_boxes(folder, folder / name)
+
+
+def test_boxes_on_a_dicom_series_lie_where_the_series_does(shared_data, tmp_path):
+    series = shared_data / "dicom" / "mr_brain_flair_oblique"
+    found = read_volume(series)
+    corner = (found.affine @ torch.tensor([3.0, 20, 30, 1], dtype=torch.float64))[:3]
+    other = (found.affine @ torch.tensor([3.0, 60, 50, 1], dtype=torch.float64))[:3]
+    both = torch.stack([corner, other])
+    (x1, y1, z1), (x2, y2, z2) = both.min(dim=0).values.tolist(), both.max(dim=0).values.tolist()
+    mm = {"x1_mm": x1, "y1_mm": y1, "z1_mm": z1, "x2_mm": x2, "y2_mm": y2, "z2_mm": z2}
+    voxel = {"x1": 30, "y1": 20, "x2": 50, "y2": 60, "z": 3}
+    for row in (voxel, mm):
+        path = tmp_path / "boxes.json"
+        path.write_text(json.dumps([{"file": series.name, **row}]), encoding="utf-8")
+        lesions = read_lesion_boxes(series.parent, path)
+        if "z" in row:
+            turned = to_grid(found).array[0].numpy()
+            (key,) = lesions.slices
+            assert key.name.startswith(f"{series.name}/")
+            assert key.boxes[0, 2:].sub(key.boxes[0, :2]).tolist() == [20, 40]
+            number = int(key.name[-3:])
+            np.testing.assert_array_equal(lesions.read(key, 1, None)[0], turned[number])
+            x, y = key.boxes[0, :2].int().tolist()
+            cut = turned[number, y : y + 41, x : x + 21]
+            stored = found.array[0, 3, 20:61, 30:51].numpy()
+            assert sorted(cut.ravel()) == sorted(stored.ravel())
+        else:  # oblique: the box in mm holds the drawn one
+            (drawn,) = [one for one in lesions.slices if one.name == key.name]
+            assert (drawn.boxes[0, :2] <= key.boxes[0, :2] + 1e-3).all()
+            assert (drawn.boxes[0, 2:] >= key.boxes[0, 2:] - 1e-3).all()

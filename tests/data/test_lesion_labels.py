@@ -47,6 +47,20 @@ def test_all_values_but_0_are_lesions_unless_told(folder):
     assert all(one.boxes.tolist() == [[0.5, 0.5, 10.5, 8.5]] for one in found.slices)
 
 
+@pytest.mark.parametrize(("values", "count"), [("2", 3), ("1,2", 3), ("1", 3), ("3", None)])
+def test_values_are_told_with_the_folder(values, count, folder):
+    if count is None:
+        with pytest.raises(InputError, match="no lesion in 1 label maps"):
+            read_lesion_boxes(folder, f"{folder / 'labels'}:{values}")
+        return
+    found = read_lesion_boxes(folder, f"{folder / 'labels'}:{values}")
+    told = read_lesion_labels(folder, folder / "labels", values=[int(v) for v in values.split(",")])
+    assert [one.boxes.tolist() for one in found.slices] == [
+        one.boxes.tolist() for one in told.slices
+    ]
+    assert sum(len(one.boxes) for one in found.slices) == count
+
+
 def test_drawn_outlines_are_those_of_the_boxes(folder):
     found = read_lesion_labels(folder, folder / "labels", values=[2])
     masks = masks_of(found)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from thirdaxis.data.deeplesion import read_deeplesion
 from thirdaxis.data.phantoms import COLUMNS, phantom_note, write_phantoms
 from thirdaxis.errors import InputError, UsageError
 
@@ -89,6 +90,28 @@ def test_patients_are_in_one_part_and_parts_have_thin_and_thick_series(folder):
     thick = [[t for (part, _), t in series.items() if part == which] for which in "123"]
     for some in thick:
         assert abs(some.count(1.0) - some.count(5.0)) <= 1
+
+
+def test_the_reader_of_deeplesion_reads_it(folder):
+    lesions = read_deeplesion(folder)
+    rows = rows_of(folder / "DL_info.csv")
+    assert len(lesions.slices) == SERIES
+    assert sum(len(one.boxes) for one in lesions.slices) == len(rows)
+    assert {one.split for one in lesions.slices} == {"train", "val", "test"}
+    for one in (next(o for o in lesions.slices if o.spacing[0] == t) for t in (1, 5)):
+        series, key = one.name.split("/")
+        stored = [
+            np.asarray(Image.open(folder / "Images_png" / series / f"{int(key) + step:03d}.png"))
+            for step in (-1, 0, 1, 2)
+        ]
+        below, middle, above, next_one = (picture.astype(float) - 32768 for picture in stored)
+        # 2 mm off the key slice: two slices of 1 mm, or two fifths of the way to the next of 5 mm.
+        wanted = next_one if one.spacing[0] == 1 else 0.6 * middle + 0.4 * above
+        read = lesions.read(one, 3, 2.0)
+        np.testing.assert_allclose(read[1:], [middle, wanted], atol=0.01)
+        if one.spacing[0] == 5:
+            np.testing.assert_allclose(lesions.read(one, 3, None), [below, middle, above])
+        assert one.spacing[1:] == (1, 1) and one.size == (64, 64)
 
 
 def test_things_are_told_with_the_lesions_among_them(folder):

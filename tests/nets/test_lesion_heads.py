@@ -142,3 +142,16 @@ def test_the_mask_to_learn_is_the_lesion_in_its_region(settings, monkeypatch):
     assert heads.losses(image, [none], [target])["mask"].item() == pytest.approx(0, abs=1e-5)
     monkeypatch.setattr(heads, "_masks", lambda image, regions: -half)
     assert heads.losses(image, [none], [target])["mask"].item() == pytest.approx(1, abs=1e-3)
+
+
+def test_of_two_classes_the_lesions_channel_learns(settings):
+    torch.manual_seed(0)
+    heads = Heads(settings)
+    mask = torch.ones(1, 64, 64, dtype=torch.uint8)
+    target = {"boxes": torch.tensor([[8.0, 16, 36, 44]]), "labels": torch.ones(1).long()}
+    target["masks"] = mask
+    lost = heads.losses(torch.randn(1, 4, 16, 16), [torch.zeros(0, 4)], [target])
+    (lost["mask"] + lost["box"]).backward()
+    masks, moves = heads.mask_predictor.mask_fcn_logits, heads.box_predictor.bbox_pred
+    assert not masks.weight.grad[0].any() and masks.weight.grad[1].any()
+    assert not moves.weight.grad[:4].any()

@@ -1,15 +1,17 @@
 import pytest
 import torch
 import torchvision
-from torch import nn
 
 import thirdaxis
 from thirdaxis.errors import UsageError
 from thirdaxis.nets.build import build
-from thirdaxis.nets.published import NETWORKS, gcn
+from thirdaxis.nets.published import NETWORKS
+
+# The deeper ResNets are built by the same code, and large.
+SMALL = [name for name in NETWORKS if not name.endswith(("resnet101", "resnet152"))]
 
 
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("name", SMALL)
 def test_every_name_takes_torchvisions_weights_under_their_own_names(tmp_path, name):
     with torch.device("meta"):
         shapes = torchvision.models.get_model(NETWORKS[name].weights, weights=None).state_dict()
@@ -23,36 +25,12 @@ def test_every_name_takes_torchvisions_weights_under_their_own_names(tmp_path, n
     assert built.rgb
     own = {key.removeprefix("encoder."): value for key, value in built.net.state_dict().items()}
     whole = {key for key in source if not key.startswith(("fc.", "classifier."))}
-    found = {key.replace("bn0.", "bn1.", 1) if key.startswith("bn0.") else key for key in own}
     # DenseNet's last norm stands before the classifier and goes with it
-    assert {key for key in whole - found if ".norm5." not in key} == set()
+    assert {key for key in whole - own.keys() if ".norm5." not in key} == set()
     for key in whole & own.keys():
         assert torch.equal(own[key], source[key]), key
     skipped = {key for key, _ in built.weights.skipped}
     assert all(key.startswith(("fc.", "classifier.", "features.norm5.")) for key in skipped)
-
-
-def test_gcn_has_the_papers_parameters_and_convolutions():
-    """Table 2 of the AH-Net paper."""
-    net = gcn(1)
-    assert sum(weight.numel() for weight in net.parameters()) == 23_576_758
-    assert sum(isinstance(part, nn.Conv2d) for part in net.modules()) == 94
-
-
-def test_gcn_converted_sees_three_slices_as_the_paper_feeds_them():
-    """The RGB stem over depth: slices d - 1, d, d + 1 are red, green, blue."""
-    torch.manual_seed(0)
-    net = gcn(3).eval()
-    net3d = thirdaxis.convert(net, "slicewise", in_channels=1, stem="depth", depth_stride=False)
-    volume = torch.randn(1, 1, 4, 64, 64)
-    with torch.no_grad():
-        answer = net3d(volume)
-        for d in (1, 2):
-            torch.testing.assert_close(
-                answer[:, :, d], net(volume[:, 0, d - 1 : d + 2]), rtol=1e-3, atol=1e-4
-            )
-            wrong = net(volume[:, 0, d - 1 : d + 2].flip(1))
-            assert not torch.allclose(answer[:, :, d], wrong, rtol=1e-3, atol=1e-4)
 
 
 def test_nearest_names():

@@ -159,6 +159,23 @@ def test_torchrun_and_settings_agree(monkeypatch):
             check_launch(devices, nodes)
 
 
+class Orders(nn.Module):
+    """Notes in which order of memory volumes arrive."""
+
+    def forward(self, image):
+        self.last = image.is_contiguous(memory_format=torch.channels_last_3d)
+        return 2 * image
+
+
+@pytest.mark.parametrize("channels_last", [False, True])
+def test_volumes_arrive_in_the_order_of_memory_that_was_told(tmp_path, channels_last):
+    run = run_of(tmp_path / "run", channels_last=channels_last)
+    module = Lines(Orders(), run.settings, run.plan, 1)
+    volumes = torch.randn(2, 3, 4, 5, 6)
+    assert torch.equal(module(volumes), 2 * volumes)
+    assert module.net.last == channels_last
+
+
 def test_norms_are_shared_by_graphics_cards_alone(tmp_path):
     run = run_of(tmp_path / "run", devices=2, batch=2, sync_norms=True)
     module = Lines(nn.Linear(1, 1, bias=False), run.settings, run.plan, 1)

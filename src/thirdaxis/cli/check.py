@@ -4,6 +4,7 @@ from typing import Annotated
 
 import typer
 
+from thirdaxis.errors import UsageError
 from thirdaxis.fusion.table import NAMES
 
 
@@ -45,6 +46,11 @@ def check(
         weights=weights_named(weights),
         task=natural_task(network),
     )
+    if built.lift is not thirdaxis.convert:
+        raise UsageError(
+            f"{network} has a decoder of its own in 3D, so there is no 2D answer to check it "
+            "against; check its encoder's network, such as torchvision:resnet50"
+        )
     torch.manual_seed(0)
     channels = 3 if built.rgb else 1
     found = thirdaxis.check(

@@ -18,8 +18,12 @@ def convert(
     ],
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the 3D network.")],
     fusion: Annotated[
-        str, typer.Option(help=f"How 2D convolutions look along depth: {NAMES}.")
-    ] = "acs",
+        str | None,
+        typer.Option(
+            help=f"How 2D convolutions look along depth: {NAMES}. Unless set, acs, or i3d for "
+            "networks published in 3D."
+        ),
+    ] = None,
     weights: Annotated[
         str | None,
         typer.Option(
@@ -59,6 +63,7 @@ def convert(
     """Convert a 2D network by name and save the 3D one with what rebuilds it."""
     import thirdaxis
     from thirdaxis.nets.build import natural_task, weights_named
+    from thirdaxis.nets.natural import natural_fusion
     from thirdaxis.nets.saved import build_converted, make_recipe, save_converted
 
     chosen = task or natural_task(network)
@@ -68,7 +73,7 @@ def convert(
         classes=classes or (1000 if chosen == "classify" else 2),
         in_channels=in_channels or (3 if is_rgb else 1),
         task=chosen,  # type: ignore[arg-type]
-        fusion=fusion,
+        fusion=fusion or natural_fusion(network),
         depth_stride=depth_stride,
         stem=stem,
     )

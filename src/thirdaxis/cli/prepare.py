@@ -29,7 +29,9 @@ def lesion_masks(
     ],
     boxes: Annotated[
         Path | None,
-        typer.Option(help="Table of boxes (.csv, .json) or folder of label maps, within FOLDER."),
+        typer.Option(
+            help="Table of boxes (.csv, .json), or label maps (labels, labels:2), in FOLDER."
+        ),
     ] = None,
     out: Annotated[
         Path, typer.Option("--out", "-o", help="File of the outlines; run again, it is completed.")

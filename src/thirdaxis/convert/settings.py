@@ -38,6 +38,9 @@ def settings_by_name(
 ) -> dict[str, Setting]:
     """The setting of every module: the last pattern that matches its name, else its parent's.
 
+    A network says how a part of it is lifted, whatever the fusion of the rest, in an attribute
+    ``lifted_as`` of the part's parent, name of the part to override; the caller's overrides win.
+
     Raises:
         UsageError: a pattern matches no module, or an override names an unknown setting.
     """
@@ -50,7 +53,11 @@ def settings_by_name(
             raise UsageError(f"overrides: no module matches {pattern!r}{guess}")
     found = {"": base}
     for name in names[1:]:
-        setting = found[name.rpartition(".")[0]]
+        outer, _, own = name.rpartition(".")
+        setting = found[outer]
+        asked = getattr(modules[outer], "lifted_as", {})
+        if own in asked:
+            setting = changed(setting, asked[own])
         for pattern, override in overrides.items():
             if matches(pattern, name, modules):
                 setting = changed(setting, override)

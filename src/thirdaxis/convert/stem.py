@@ -22,8 +22,11 @@ def _green(weight: torch.Tensor, channels: int) -> torch.Tensor:
 
 
 def _depth(weight: torch.Tensor, channels: int) -> torch.Tensor:
-    """Red, green and blue become three depth taps: (C_out, 3, K, K) to (C_out, 1, 3, K, K)."""
-    return weight.unsqueeze(1)
+    """Red, green and blue become three depth taps: (C_out, 3, K, K) to (C_out, channels, 3, K, K).
+
+    Several channels share them.
+    """
+    return weight.unsqueeze(1).repeat(1, channels, 1, 1, 1) / channels
 
 
 STEMS = {"sum": _sum, "mean": _mean, "green": _green, "depth": _depth}
@@ -62,8 +65,6 @@ def adapt_stem(net: nn.Module, channels: int, rule: str) -> list[str]:
         return []
     if rule in {"green", "depth"} and given != 3:
         raise UsageError(f"stem={rule!r} needs a network of 3 input channels, this one has {given}")
-    if rule == "depth" and channels != 1:
-        raise UsageError(f"stem='depth' makes a network of 1 channel, got in_channels={channels}")
     stems = [(n, m) for n, m in convs if m.in_channels == given and m.groups == 1]
     stems = stems if given == 3 else stems[:1]
     told = getattr(net, "reads_picture", None)

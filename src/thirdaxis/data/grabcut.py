@@ -33,7 +33,8 @@ def grabcut(
     """
     import cv2
 
-    inside, sure = np.zeros(pixels.shape, np.uint8), np.zeros(pixels.shape, np.uint8)
+    inside: np.ndarray = np.zeros(pixels.shape, np.uint8)
+    sure: np.ndarray = inside.copy()
     x1, y1, x2, y2 = np.rint(np.asarray(box, dtype=np.float64)).astype(int).tolist()
     cv2.rectangle(inside, (x1, y1), (x2, y2), 1, thickness=-1)
     if recist is not None and np.isfinite(recist).all():

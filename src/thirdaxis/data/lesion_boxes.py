@@ -3,6 +3,7 @@
 import csv
 import json
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +18,7 @@ from thirdaxis.data.volume import file_ending
 from thirdaxis.errors import InputError, did_you_mean
 
 SPLITS = ("train", "val", "test")
+VALUES = re.compile(r"(?P<labels>.+):(?P<values>\d+(,\d+)*)")
 Row = Mapping[str, Any]
 
 
@@ -41,8 +43,9 @@ def read_lesion_boxes(
 ) -> LesionSet:
     """Reads boxes on CT scans of any format that `read_volume` knows.
 
-    `boxes` is a folder of label maps, see `read_lesion_labels`, or a table: CSV with a header, or
-    JSON as a list of objects (or ``{"boxes": [...]}``) with the same names:
+    `boxes` is a folder of label maps, see `read_lesion_labels`, of which ``labels:2`` or
+    ``labels:2,3`` takes these values alone for lesions; or a table: CSV with a header, or JSON as a
+    list of objects (or ``{"boxes": [...]}``) with the same names:
 
     - ``file``: the scan, relative to `folder`; a DICOM series is its folder.
     - ``x1, y1, x2, y2`` and ``z`` for a box on one slice, or ``z1, z2`` for a box through
@@ -58,7 +61,7 @@ def read_lesion_boxes(
 
     Args:
         folder: the scans' place.
-        boxes: the table, or a folder of label maps.
+        boxes: the table, or a folder of label maps with or without values.
         legacy: interpolate between slices as the first codes did, see `slice_weights`.
         faults: gets a line for each row that cannot be used, which is then left out; without it
             the first one is raised.
@@ -73,8 +76,11 @@ def read_lesion_boxes(
             outside its scan.
     """
     folder, table = Path(folder), Path(boxes)
-    if table.is_dir():
-        return read_lesion_labels(folder, table, legacy=legacy, kept=kept)
+    chosen = VALUES.fullmatch(str(boxes))
+    if table.is_dir() or chosen:
+        labels = table if chosen is None else Path(chosen["labels"])
+        values = None if chosen is None else [int(value) for value in chosen["values"].split(",")]
+        return read_lesion_labels(folder, labels, values=values, legacy=legacy, kept=kept)
     scans: dict[str, Scan] = {}
     seen: dict[tuple[object, ...], str] = {}
     for where, row in _read_rows(table):

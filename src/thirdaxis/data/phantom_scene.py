@@ -93,7 +93,7 @@ def scene(random: np.random.Generator, size: int, thickness: float, draw: Draw) 
         ends = recist(shown) + np.tile(corner[::-1], 4)
         kind = "nodule" if number < nodules else "vessel"
         things.append(Thing(kind, ends, float(shown.max())))
-        _pass(random, above, grid, draw, place, np.linalg.norm(ends[2:4] - ends[:2]))
+        _pass(random, above, grid, draw, place, float(np.linalg.norm(ends[2:4] - ends[:2])))
     blurred = ndimage.gaussian_filter(above, (0, 0.6, 0.6)) + _lung(random, above.shape)
     return Scene(
         np.rint(grid.stored(blurred)).astype(np.int16), thickness, grid.pixel, tuple(things)

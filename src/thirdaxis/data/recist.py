@@ -26,7 +26,7 @@ def recist(picture: np.ndarray) -> np.ndarray:
     if not picture.size or not picture.max() > 0:
         raise InputError("nothing stands out of the picture to be measured")
     lines = contour_generator(z=np.pad(picture, 1)).lines(float(picture.max()) / 2)
-    outline = max(lines, key=len) - 1.0
+    outline = max(map(np.asarray, lines), key=len) - 1.0
     if np.array_equal(outline[0], outline[-1]):
         outline = outline[:-1]
     apart = np.linalg.norm(outline[:, None] - outline[None], axis=2)

@@ -26,9 +26,11 @@ class I3D(Fusion):
 
     Attributes:
         start: ``"mean"`` or ``"centre"``.
+        taps: taps along depth, if not as many as along the sides of each kernel; 1 x 1 kernels
+            are inflated too then, ``taps=3`` to 3 x 1 x 1.
 
     Raises:
-        UsageError: another start.
+        UsageError: another start, or no number of taps.
     """
 
     name: ClassVar[str] = "i3d"
@@ -39,19 +41,26 @@ class I3D(Fusion):
         '`start="centre"` equals `slicewise`'
     )
     start: str = "mean"
+    taps: int | None = None
 
     def __post_init__(self) -> None:
         """Checks the start."""
         if self.start not in STARTS:
             guess = did_you_mean(str(self.start), STARTS)
             raise UsageError(f"I3D: unknown start {self.start!r}{guess}")
+        if self.taps is not None and (type(self.taps) is not int or self.taps < 1):
+            raise UsageError(f"I3D: taps is a number from 1, got {self.taps!r}")
+
+    def reaches(self, geometry: Geometry) -> bool:
+        """Square kernels; 1 x 1 ones where the taps along depth are told."""
+        return geometry.square and (self.taps is not None or not geometry.pointwise)
 
     def stored(self, weight: Tensor) -> Tensor:
-        """(C_out, C_in, K, K) to (C_out, C_in, K, K, K); the same for transposed kernels."""
-        side = weight.shape[-1]
+        """(C_out, C_in, K, K) to (C_out, C_in, taps, K, K); the same for transposed kernels."""
+        side = self.taps or weight.shape[-1]
         if self.start == "mean":
             return weight.unsqueeze(DEPTH).repeat(1, 1, side, 1, 1) / side
-        kernel = weight.new_zeros(*weight.shape[:2], side, side, side)
+        kernel = weight.new_zeros(*weight.shape[:2], side, *weight.shape[2:])
         kernel[:, :, (side - 1) // 2] = weight
         return kernel
 

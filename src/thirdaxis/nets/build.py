@@ -1,8 +1,7 @@
 """2D networks by name, with their weights: the project's own, the zoos', the user's."""
 
-import importlib
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal
@@ -10,13 +9,16 @@ from typing import Any, Literal
 import torchvision
 from torch import Tensor, nn
 
+import thirdaxis
 from thirdaxis.errors import UsageError, did_you_mean
 from thirdaxis.nets.encoder_unet import EncoderUNet
 from thirdaxis.nets.encoders import ChainEncoder, TimmEncoder
 from thirdaxis.nets.lidc import LIDC
-from thirdaxis.nets.programs import check_allowed
+from thirdaxis.nets.p3d63 import P3D
+from thirdaxis.nets.programs import call_program
 from thirdaxis.nets.published import NETWORKS
 from thirdaxis.nets.unet import UNet
+from thirdaxis.nets.volumetric import flat, library_tensors
 from thirdaxis.nets.weights import (
     Weights,
     WeightsReport,
@@ -30,7 +32,7 @@ Task = Literal["segment", "classify"]
 
 FORMS = (
     "'unet', 'torchvision:NAME', 'timm:NAME', 'smp:ARCHITECTURE/ENCODER', a network of the papers "
-    "('lidc:resnet18', 'fcn:resnet18', 'resunet:resnet18', 'gcn:resnet50', ...) "
+    "('lidc:resnet18', 'fcn:resnet18', 'resunet:resnet18', 'ahnet:resnet50', 'resnet3d:18', ...) "
     "or 'package.module:factory'"
 )
 # Their extra heads serve training from scratch on ImageNet only.
@@ -49,11 +51,17 @@ class Built:
         weights: what became of the given weights; None where none were given.
         rgb: whether `net` takes three channels as pretrained networks do; conversion with
             ``in_channels`` fits it to others.
+        start: how its kernels are drawn anew once they are 3D, see
+            `thirdaxis.nets.starts.start_anew`; None leaves the 2D ones repeated along depth.
+        lift: converts it, with the arguments of `thirdaxis.convert`; its own where a part of the
+            network is 3D code, which the rest cannot run without.
     """
 
     net: nn.Module
     weights: WeightsReport | None
     rgb: bool
+    start: str | None = None
+    lift: Callable[..., nn.Module] = thirdaxis.convert
 
     def adapted(self, channels: int) -> int | None:
         """``in_channels`` for the conversion to volumes of so many channels."""
@@ -94,8 +102,9 @@ def build(
 
     Args:
         name: ``unet``, ``torchvision:NAME``, ``timm:NAME``, ``smp:ARCHITECTURE/ENCODER``,
-            ``lidc:NAME`` (`thirdaxis.nets.lidc`: classifiers with fine maps), a segmentation
-            network of the papers (`thirdaxis.nets.published`), or
+            ``lidc:NAME`` (`thirdaxis.nets.lidc`: classifiers with fine maps), ``resnet3d:NAME``
+            or ``p3d:NAME`` (`thirdaxis.nets.volumetric`), a segmentation network of the papers
+            (`thirdaxis.nets.published`), or
             ``package.module:factory``, called as ``factory(in_channels=..., classes=...)``.
         classes: channels of the answer.
         in_channels: channels of the image; networks of the libraries stay RGB (`Built.rgb`).
@@ -130,11 +139,13 @@ def build(
             return _timm(rest, classes, weights, task)
         case "lidc":
             return _lidc(rest, classes, weights, task)
+        case "resnet3d" | "p3d":
+            return _volumetric(name, classes, in_channels, weights, task)
         case "smp":
             _segments_only(name, task)
             return _smp(rest, classes, weights)
         case _:
-            net = _call_factory(library, rest, in_channels=in_channels, classes=classes)
+            net = call_program(name, FORMS, in_channels=in_channels, classes=classes)
             return _own(name, net, weights)
 
 
@@ -144,7 +155,7 @@ def natural_task(name: str) -> Task:
     """
     library, _, rest = name.partition(":")
     segmenters = torchvision.models.list_models(module=torchvision.models.segmentation)
-    is_classifier = library in ("timm", "lidc") or (
+    is_classifier = library in ("timm", "lidc", "resnet3d", "p3d") or (
         library == "torchvision" and rest not in segmenters
     )
     return "classify" if is_classifier else "segment"
@@ -175,22 +186,6 @@ def _own(name: str, net: nn.Module, weights: Weights) -> Built:
         raise UsageError(f"{name} has no library weights; give a file, or none for a random start")
     report = None if weights is None else transfer(net, read_tensors(weights), str(weights))
     return Built(net, report, rgb=False)
-
-
-def _call_factory(module: str, factory: str, **arguments: int) -> nn.Module:
-    name = f"{module}:{factory}"
-    check_allowed(name)
-    try:
-        make = getattr(importlib.import_module(module), factory)
-    except (ImportError, AttributeError) as e:
-        raise UsageError(f"unknown network {name!r} ({e}); expected {FORMS}") from e
-    try:
-        net = make(**arguments)
-    except TypeError as e:
-        raise UsageError(f"{name} could not be called with in_channels and classes: {e}") from e
-    if not isinstance(net, nn.Module):
-        raise UsageError(f"{name} gave a {type(net).__name__}, expected a torch.nn.Module")
-    return net
 
 
 def _torchvision(name: str, classes: int, weights: Weights, task: Task) -> Built:
@@ -244,6 +239,18 @@ def _lidc(name: str, classes: int, weights: Weights, task: Task) -> Built:
     return _as_encoder(ChainEncoder(net, full), classes, report)
 
 
+def _volumetric(name: str, classes: int, in_channels: int, weights: Weights, task: Task) -> Built:
+    net = flat(name, in_channels=in_channels, classes=classes)
+    if weights == "library" and isinstance(net, P3D):
+        raise UsageError(f"{name} has no library weights; give a file, or none for a random start")
+    report = fill(net, tensors_of(name, weights, lambda: library_tensors(name)), "")
+    start = "kaiming" if report is None else None
+    if task == "classify":
+        return Built(net, report, rgb=False, start=start)
+    built = _as_encoder(ChainEncoder(net, name, in_channels), classes, report)
+    return replace(built, rgb=False, start=start)
+
+
 def _published(name: str, classes: int, weights: Weights) -> Built:
     if name not in NETWORKS:
         raise UsageError(f"unknown network {name!r}{did_you_mean(name, NETWORKS)}")
@@ -254,7 +261,7 @@ def _published(name: str, classes: int, weights: Weights) -> Built:
     )
     net = told.make(classes)
     renamed = None if given is None else (told.renamed(given[0]), given[1])
-    return Built(net, fill(net, renamed, "encoder"), rgb=True)
+    return Built(net, fill(net, renamed, "encoder"), rgb=True, lift=told.lift)
 
 
 def _smp(name: str, classes: int, weights: Weights) -> Built:

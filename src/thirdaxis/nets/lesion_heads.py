@@ -120,10 +120,8 @@ class Heads(RoIHeads):
             wanted = [
                 project_masks_on_boxes(target["masks"], r, i, 2 * MASK_SIDE).round()
                 for target, r, i in zip(targets, regions, lesions, strict=True)
-                if len(r)
             ]
-            logits = self._masks(plane, regions)
-            found["mask"] = dice_loss(logits, torch.cat(wanted) if wanted else logits)
+            found["mask"] = dice_loss(self._masks(plane, regions), torch.cat(wanted))
         return found
 
     def detections(

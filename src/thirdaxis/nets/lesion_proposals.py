@@ -86,8 +86,8 @@ class Proposals(RegionProposalNetwork):
             low,
             count,
             share,
-            _by_mode(settings.proposals_before),
-            _by_mode(settings.proposals_after),
+            by_mode(settings.proposals_before),
+            by_mode(settings.proposals_after),
             settings.proposal_overlap,
         )
         self.proposal_matcher = BestAnchors(high, low, floor)
@@ -133,5 +133,6 @@ class Proposals(RegionProposalNetwork):
         return self(images, {"map": in_single(plane)}, sized)
 
 
-def _by_mode(counts: tuple[int, int]) -> dict[str, int]:
+def by_mode(counts: tuple[int, int]) -> dict[str, int]:
+    """Numbers in training and later, as torchvision takes them."""
     return {"training": counts[0], "testing": counts[1]}

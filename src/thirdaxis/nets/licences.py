@@ -38,6 +38,8 @@ def licence_of(network: str, weights: Weights) -> str:
         library, name = "torchvision", NETWORKS[network].weights
     elif library == "lidc" and name in LIDC:
         library, name = "torchvision", LIDC[name][1]
+    elif library == "resnet3d":
+        library, name = "torchvision", f"resnet{name.partition('-')[0]}"
     if library == "torchvision":
         try:
             told = torchvision.models.get_model_weights(name).DEFAULT.meta.get("license")

@@ -12,13 +12,13 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor, nn
 
-import thirdaxis
 from thirdaxis.atomic import write_folder
 from thirdaxis.convert.lift import Conversion
 from thirdaxis.errors import InputError, UsageError
 from thirdaxis.fusion.base import Fusion
 from thirdaxis.fusion.table import FUSIONS, resolve
-from thirdaxis.nets.build import Task, Weights, build
+from thirdaxis.nets.build import Task, Weights
+from thirdaxis.nets.volumes import make_volumetric
 from thirdaxis.nets.weights import WeightsReport
 
 RECIPE_FILE = "network.json"
@@ -71,7 +71,7 @@ def build_converted(
 
     Args:
         recipe: see `make_recipe`.
-        weights: 2D weights, as `thirdaxis.nets.build.build` takes them.
+        weights: 2D weights, as `thirdaxis.nets.build.build` takes them, or 3D ones.
 
     Returns:
         The network for volumes ``(N, in_channels, D, H, W)``, and what became of the weights.
@@ -80,23 +80,17 @@ def build_converted(
         UsageError: an unknown network, fusion or setting.
         InputError: weights that cannot be read, fetched, or do not fit.
     """
-    in_channels = recipe["in_channels"]
-    built = build(
+    return make_volumetric(
         recipe["name"],
-        classes=recipe["classes"],
-        in_channels=in_channels,
-        weights=weights,
-        task=recipe["task"],
-    )
-    net3d = thirdaxis.convert(
-        built.net,
         fusion_of(recipe["fusion"]),
+        weights,
+        classes=recipe["classes"],
+        channels=recipe["in_channels"],
+        task=recipe["task"],
         depth_stride=recipe["depth_stride"],
-        in_channels=built.adapted(in_channels),
         stem=recipe["stem"],
         overrides={key: _override(value) for key, value in recipe["overrides"].items()} or None,
     )
-    return net3d, built.weights
 
 
 def save_converted(

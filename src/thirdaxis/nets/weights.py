@@ -13,6 +13,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from thirdaxis.errors import InputError
+from thirdaxis.fusion.i3d import I3D
 
 Weights = Literal["library"] | Path | None
 PREFIXES = ("", "module.", "model.", "net.", "encoder.", "backbone.")
@@ -109,21 +110,40 @@ def _without_prefix(tensors: Mapping[str, Tensor], wanted: set[str]) -> tuple[st
 
 def _adapt(given: Tensor, shape: torch.Size) -> tuple[Tensor, str] | None:
     """A tensor of another shape made to fit, with the reason; None where it cannot."""
-    if [n for n in given.shape if n != 1] == [n for n in shape if n != 1]:
+    if _same_but_ones(given.shape, shape) and not _colours_as_taps(given.shape, shape):
         return given.reshape(shape), f"shape {tuple(given.shape)} to {tuple(shape)}"
-    is_kernel = given.ndim == len(shape) == 4
+    changes = []
+    if given.ndim == 4 and len(shape) == 5:
+        given = I3D(taps=shape[2]).stored(given)
+        changes.append("2D kernel inflated by I3D")
+    is_kernel = given.ndim == len(shape) in (4, 5)
     same_but_inputs = is_kernel and given.shape[0] == shape[0] and given.shape[2:] == shape[2:]
     if same_but_inputs and given.shape[1] == 3 and shape[1] == 1:
-        return given.sum(1, keepdim=True), "RGB kernel summed for one grey channel"
-    return None
+        given = given.sum(1, keepdim=True)
+        changes.append("RGB kernel summed for one grey channel")
+    return (given, ", ".join(changes)) if changes and given.shape == shape else None
+
+
+def _same_but_ones(given: torch.Size, shape: torch.Size) -> bool:
+    return [n for n in given if n != 1] == [n for n in shape if n != 1]
+
+
+def _colours_as_taps(given: torch.Size, shape: torch.Size) -> bool:
+    """Whether (C, 3, 3, 3) would be taken for (C, 1, 3, 3, 3), or the other way round.
+
+    Both have as many numbers. A 3 x 7 x 7 kernel is made of the colours of a 7 x 7 one; a cube is a
+    kernel of its own.
+    """
+    deep = max(given, shape, key=len)
+    return {len(given), len(shape)} == {4, 5} and given[1] != shape[1] and deep[2] == deep[3] > 1
 
 
 def transfer(module: nn.Module, tensors: Mapping[str, Tensor], source: str) -> WeightsReport:
     """Copies every tensor that fits into `module`, by name.
 
     A tensor of another shape is adapted where that keeps its meaning (a linear layer as a 1 × 1
-    convolution; an RGB stem summed for one grey channel) and skipped otherwise, as a classifier
-    for another number of classes is.
+    convolution; an RGB stem summed for one grey channel; a 2D kernel inflated for a 3D one) and
+    skipped otherwise, as a classifier for another number of classes is.
 
     Args:
         module: filled in place.

@@ -1,6 +1,6 @@
 """What the training step of every task shares: the optimiser, its schedule, the epoch's numbers."""
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from thirdaxis.convert.lift import beside
+from thirdaxis.nets.frozen import hold_frozen
 from thirdaxis.tasks.kinds import AnyPlan
 from thirdaxis.tasks.schedule import stepping
 from thirdaxis.tasks.settings import RunSettings
@@ -38,8 +39,16 @@ class RunModule(LightningModule):
         self.losses: list[Tensor] = []
         self.epoch_score: float | None = None
 
+    def train(self, mode: bool = True) -> Self:
+        """Training mode, but for parts that are frozen: their norms keep their statistics."""
+        super().train(mode)
+        hold_frozen(self.net)
+        return self
+
     def forward(self, image: Tensor, thickness: float | Tensor = 1.0) -> Tensor:
         """Answers to a batch of volumes, with slices so many mm apart."""
+        if self.told.channels_last:
+            image = image.to(memory_format=torch.channels_last_3d)
         return self.net(image, **beside(self.net, image, thickness))
 
     def on_train_epoch_start(self) -> None:

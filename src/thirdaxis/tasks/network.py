@@ -7,11 +7,12 @@ from pathlib import Path
 import torch
 from torch import nn
 
-import thirdaxis
 from thirdaxis.errors import InputError
 from thirdaxis.fusion.a3d import A3D
 from thirdaxis.fusion.table import resolve
-from thirdaxis.nets.build import Task, build, weights_named
+from thirdaxis.nets.build import Task, weights_named
+from thirdaxis.nets.frozen import freeze
+from thirdaxis.nets.volumes import make_volumetric
 from thirdaxis.nets.weights import WeightsReport, transfer
 from thirdaxis.tasks.keep import BEST, read_checkpoint
 from thirdaxis.tasks.settings import RunSettings
@@ -59,22 +60,28 @@ def converted(
     torch.manual_seed(settings.seed)
     weights = weights_named(settings.weights) if load else None
     run = weights if isinstance(weights, Path) and weights.is_dir() else None
-    given = weights if run is None else None
-    built = build(settings.network, classes=classes, in_channels=channels, weights=given, task=task)
-    change(built.net)
     fusion = resolve(settings.fusion)
     if isinstance(fusion, A3D):
         fusion = replace(fusion, depth=depth)
-    net = thirdaxis.convert(
-        built.net,
+    net, report = make_volumetric(
+        settings.network,
         fusion,
+        None if run else weights,
+        classes=classes,
+        channels=channels,
+        task=task,
+        change=change,
+        start=settings.start,
+        zero_last_norm=settings.zero_last_norm,
         depth_stride=settings.depth_stride,
-        in_channels=built.adapted(channels),
         stem=settings.stem,
         statistics=settings.statistics,
         overrides=settings.overrides or None,
     )
-    return Made(net.train(), built.weights if run is None else from_run(net, run))
+    if run is not None:
+        report = from_run(net, run)
+    freeze(net, settings.freeze)
+    return Made(net.train(), report)
 
 
 def from_run(net: nn.Module, folder: Path) -> WeightsReport:

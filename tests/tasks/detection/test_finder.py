@@ -133,7 +133,7 @@ def test_one_slice_is_enough(mode):
 
 
 def test_what_cannot_run_on_slabs_is_refused():
-    with pytest.raises(UsageError, match="a3d has learnt weights for 3 slices"):
+    with pytest.raises(UsageError, match="made for exactly 3; take mode"):
         finder("a3d")(scan(), Looking("slab"))
 
 

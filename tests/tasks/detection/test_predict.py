@@ -110,7 +110,7 @@ def test_faults_are_told(model, scans, tmp_path, small_detector):
     settings = make_settings(told, "test")
     plan = DetectPlan.of(settings)
     fixed = Model(make_detector(detector_settings(settings, plan)).eval(), settings, plan, {})
-    with pytest.raises(UsageError, match="a3d"):
+    with pytest.raises(UsageError, match="made for exactly 3"):
         predict(fixed, scans, tmp_path / "out", Looking("slab"))
     classifier = make_settings({"task": "classify", "data": "x", "network": "unet"}, "test")
     with pytest.raises(InputError, match="was trained to classify"):

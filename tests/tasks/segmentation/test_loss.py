@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from thirdaxis.errors import UsageError
-from thirdaxis.tasks.segmentation.loss import SegmentLoss, focal
+from thirdaxis.tasks.segmentation.loss import SegmentLoss, focal, focal_squared
 from thirdaxis.tasks.settings_files import make_settings
 
 CLASSES = 3
@@ -85,3 +85,26 @@ def test_certain_voxels_have_finite_gradients():
 def test_class_weights_have_to_be_as_many_as_classes():
     with pytest.raises(UsageError, match=r"class_weights \[1.0, 2.0\] are 2, .* has 3 classes"):
         loss_of(class_weights=(1, 2))
+
+
+def test_the_focal_squared_error_by_hand():
+    rng = np.random.default_rng(0)
+    heat, target = rng.normal(size=(2, 2, 1, 3, 4, 5)) * 3
+    error = (heat - target) ** 2
+    weight = (np.log(1 + error) / np.log(1 + 25.0)) ** 2
+    given = torch.from_numpy(heat).requires_grad_()
+    loss = focal_squared(given, torch.from_numpy(target), 25.0)
+    assert loss.item() == pytest.approx((weight * error).mean())
+    loss.backward()
+    np.testing.assert_allclose(given.grad, weight * 2 * (heat - target) / error.size)
+    plain = focal_squared(given, torch.from_numpy(target), 25.0, gamma=0)
+    assert plain.item() == pytest.approx(error.mean())
+
+
+def test_the_focal_squared_error_of_what_is_right_is_nothing():
+    heat = torch.ones(1, 1, 2, 2, 2, requires_grad=True)
+    loss = focal_squared(heat, torch.ones(1, 1, 2, 2, 2), 1.0)
+    loss.backward()
+    assert loss.item() == 0 and not heat.grad.any()
+    with pytest.raises(UsageError, match="the largest error is positive, got 0"):
+        focal_squared(heat, heat, 0)

@@ -68,7 +68,7 @@ def check_slab(net: LesionDetector) -> None:
     if fixed is None and name in MOVE_ALONG:
         return
     why = (
-        f"{name} has learnt weights for {fixed} slices"
+        f"this network is made for exactly {fixed}"
         if fixed is not None
         else f"the answers of {name} do not move along with the series"
     )
