@@ -77,8 +77,8 @@ class DetectSettings(RunSettings):
     the dense layers of `densenet121`, as published, and all modules of other backbones."""
 
     to_plane: Literal["group", "centre"] = "group"
-    """How `resnet3d:NAME` and `p3d:NAME` go from slices to one picture: `group`, with weights for the
-    slices of each channel, or `centre`, the slice in the middle."""
+    """How `resnet3d:NAME` and `p3d:NAME` go from slices to one picture: `group`, with weights for
+    the slices of each channel, or `centre`, the slice in the middle."""
 
     width: int = Field(512, ge=1)
     """Channels of the 2D map that all heads share."""
