@@ -31,8 +31,8 @@ class Looking:
     Args:
         mode: ``windows``: each slice with its neighbours, exactly as in training; ``slab``: the
             backbone runs once over long slabs, which is faster, but not what a network that looks
-            along depth has learnt: its windows had nothing beyond their ends. Slabs of resampled series go through it at the
-            interval, and a slice takes the answer of the nearest place.
+            along depth has learnt: its windows had nothing beyond their ends. Slabs of resampled
+            series go through it at the interval, and a slice takes the answer of the nearest place.
         batch: windows at once.
         slab: key slices of a slab.
         context: further slices on each side of a slab, whose own answers are not used.
