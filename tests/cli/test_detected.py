@@ -90,6 +90,7 @@ def test_slabs_are_asked_for_by_name(place, capsys):
     assert command([*words, "--mode", "slab", "--score", "0.9"]) == 0
     told = json.loads((place / "slabs" / "s1" / "lesions.json").read_text(encoding="utf-8"))
     assert told["mode"] == "slab" and told["linking"]["score"] == 0.9
+    assert "tsm was trained on windows of 3 slices" in capsys.readouterr().out
     assert command([*words, "--mode", "slabs"]) == 2
     assert "did you mean 'slab'" in capsys.readouterr().err
 

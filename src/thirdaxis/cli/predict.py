@@ -72,7 +72,8 @@ def predict(
     mode: Annotated[
         str,
         typer.Option(
-            help="Lesions: windows, exactly as trained, or slab, over many slices at once."
+            help="Lesions: windows, exactly as trained, or slab, faster but not what was learnt: "
+            "measure first."
         ),
     ] = "windows",
     score: Annotated[

@@ -102,6 +102,11 @@ def predict(
     finder = load_finder(model, accelerator, trust=trust)
     if looking.mode == "slab":
         check_slab(finder.net)  # told before the first scan is read
+        if finder.settings.fusion != "slicewise":
+            say(
+                f"slab: {finder.settings.fusion} was trained on windows of {finder.plan.depth} "
+                "slices, beyond which there was nothing; scores differ, measure by how much"
+            )
     if margin is not None and not 0 <= margin < math.inf:
         raise UsageError(f"margin is a number of pixels, 0 or more, not {margin}")
     scans = find_sources(inputs)

@@ -30,9 +30,9 @@ class Looking:
 
     Args:
         mode: ``windows``: each slice with its neighbours, exactly as in training; ``slab``: the
-            backbone runs once over long slabs, which is faster and differs near a window's ends,
-            where training saw nothing beyond. Slabs of resampled series go through it at the
-            interval, and a slice takes the answer of the nearest place.
+            backbone runs once over long slabs, which is faster, but not what a network that looks
+            along depth has learnt: its windows had nothing beyond their ends. Slabs of resampled
+            series go through it at the interval, and a slice takes the answer of the nearest place.
         batch: windows at once.
         slab: key slices of a slab.
         context: further slices on each side of a slab, whose own answers are not used.
