@@ -49,7 +49,7 @@ def test_settings_that_cannot_be(values, said):
             "unknown torchvision network .resnet5.; did you mean .resnet50.",
         ),
         ({"network": "unet"}, "unet is no classifier"),
-        ({"depth_stride": True}, "this detector keeps all slices"),
+        ({"depth_stride": True}, "a detector keeps all slices"),
     ],
 )
 def test_networks_that_cannot_be(values, said):
