@@ -61,6 +61,37 @@ def test_overrides_by_pattern(resnet):
     assert "15 of 17 spatial ones lifted" in text
 
 
+class Separate(nn.Sequential):
+    """Says itself how its convolutions are lifted."""
+
+    lifted_as = {"0": "slicewise", "1": thirdaxis.I3D(taps=3)}  # noqa: RUF012
+
+
+def test_what_a_network_asks_for_itself_holds_unless_it_is_overridden():
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Conv2d(2, 4, 3), Separate(nn.Conv2d(4, 4, 3), nn.Conv2d(4, 4, 1)))
+    volume = torch.randn(1, 2, 5, 8, 8)
+
+    def shapes(**told):
+        lifted = thirdaxis.convert(net, "i3d", depth_stride=False, **told)
+        found = [tuple(m.weight.shape[2:]) for m in (lifted[0], *lifted[1])]
+        return lifted, found
+
+    lifted, found = shapes()
+    assert found == [(3, 3, 3), (3, 3), (3, 1, 1)]
+    assert shapes(overrides={"1.0": "i3d", "1.1": "acs"})[1] == [(3, 3, 3), (3, 3, 3), (1, 1)]
+    said = {"1.0": "slicewise", "1.1": thirdaxis.I3D(taps=3)}
+    plain = nn.Sequential(net[0], nn.Sequential(*net[1]))
+    expected = thirdaxis.convert(plain, "i3d", depth_stride=False, overrides=said)
+    with torch.no_grad():
+        torch.testing.assert_close(lifted(volume), expected(volume))
+        inner = thirdaxis.convert(net[0], "i3d")(volume)
+        planes = nn.functional.conv3d(inner, net[1][0].weight.unsqueeze(2), net[1][0].bias)
+        taps = net[1][1].weight.unsqueeze(2).repeat(1, 1, 3, 1, 1) / 3
+        along = nn.functional.conv3d(planes, taps, net[1][1].bias, 1, (1, 0, 0))
+    torch.testing.assert_close(lifted(volume), along)
+
+
 def test_override_equals_the_whole_conversion(resnet):
     volume = torch.randn(1, 3, 8, 32, 32)
     with torch.no_grad():

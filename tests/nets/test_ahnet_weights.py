@@ -67,8 +67,8 @@ def test_the_pyramid_of_four_pools_is_monais():
 def test_learned_steps_up_are_told_and_left_out():
     with torch.device("meta"):
         state = Monais(out_channels=3).state_dict()
-    state = {f"module.{name}": torch.zeros(like.shape) for name, like in state.items()}
-    report = load_monai(lift_ahnet(flat_ahnet(2)), state)
+        net = lift_ahnet(flat_ahnet(2))
+    report = load_monai(net, {f"module.{name}": value for name, value in state.items()})
     why = dict(report.skipped)
     ups = {f"up{i}.up.weight" for i in range(4)} | {"final.up.weight"}
     psp = {f"psp.up_modules.{i}.{n}" for i in range(4) for n in ("weight", "bias")}

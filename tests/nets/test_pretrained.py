@@ -2,10 +2,12 @@ import pytest
 import torch
 from safetensors.torch import save_file
 from torch import nn
+from torchvision import models
 
 import thirdaxis
 from thirdaxis.errors import InputError, UsageError
 from thirdaxis.fusion.i3d import I3D
+from thirdaxis.fusion.table import resolve
 from thirdaxis.nets.encoder_unet import EncoderUNet
 from thirdaxis.nets.frozen import freeze, hold_frozen
 from thirdaxis.nets.group_transform import GroupTransform
@@ -90,6 +92,43 @@ def test_kinetics_file_gives_its_colours_to_one_channel_and_keeps_its_classes(tm
     assert_holds(net, {n: v for n, v in given.items() if n.startswith("layer")})
 
 
+def test_med3ds_deeper_file_has_shortcut_convolutions(tmp_path):
+    with torch.device("meta"):
+        net = resnet3d(50, dilated=True, depth_strides=True, classes=2)
+    # As published, kernels of one tap have all their axes: (C, C, 1, 1, 1).
+    shapes = {
+        n: tuple(v.shape) + (1,) * (v.dim() == 4)
+        for n, v in net.state_dict().items()
+        if v.dim() and not n.startswith("fc.")
+    }
+    shapes["conv_seg.0.weight"] = (2048, 32, 2, 2, 2)
+    file = saved(tmp_path / "resnet_50.pth", filled(shapes, "module."), epoch=1)
+    report = load_pretrained(net.to_empty(device="cpu"), file)
+    assert [name for name, _ in report.skipped] == ["conv_seg.0.weight"]
+    assert report.missing == ["fc.weight", "fc.bias"]
+    assert sum("downsample.0" in name for name, _ in report.adapted) == 4
+    del shapes["conv_seg.0.weight"]
+    assert_holds(net, {n: filled(shapes)[n] for n in ("layer1.0.downsample.0.weight",)})
+
+
+@pytest.mark.parametrize("fusion", ["i3d", "acs"])
+def test_imagenets_2d_file_goes_into_the_same_names(tmp_path, fusion):
+    with torch.device("meta"):
+        state = models.resnet18().state_dict()
+    tensors = filled({n: tuple(v.shape) for n, v in state.items() if v.dim()})
+    file = saved(tmp_path / "resnet18-f37072fd.pth", tensors)
+    assert not holds_volumes(file)
+    told = {"classes": 2, "channels": 1, "task": "classify"}
+    net, report = make_volumetric("resnet3d:18", resolve(fusion), file, **told)
+    assert [name for name, _ in report.skipped] == ["fc.weight", "fc.bias"]
+    stem, inner = tensors["conv1.weight"].sum(1, keepdim=True), tensors["layer4.1.conv2.weight"]
+    if fusion == "i3d":
+        stem, inner = (w.unsqueeze(2).repeat_interleave(len(w[0, 0]), 2) for w in (stem, inner))
+        stem, inner = stem / 7, inner / 3
+    torch.testing.assert_close(net.conv1.weight.detach(), stem)
+    torch.testing.assert_close(net.layer4[1].conv2.weight.detach(), inner)
+
+
 class Encoding(nn.Module):
     """A network that has the layers somewhere inside."""
 
@@ -97,6 +136,7 @@ class Encoding(nn.Module):
         super().__init__()
         self.encoder = nn.ModuleDict({"body": body})
         self.fuse = GroupTransform(4, 9)
+        self.conv1 = nn.Conv2d(1, 1, 1)  # of a name that the file has too
 
 
 @pytest.mark.parametrize("prefix", ["", "module.backbone.", "net.encoder.body.", "backbone."])

@@ -108,9 +108,17 @@ def predict(
         predict_classes(trained, scans, out, accelerator)
         return
     if trained.settings.task == "detect":
-        told_how = {"mode": mode, "score": score, "gap": gap, "margin": margin}
         predict_lesions(
-            trained, scans, out, accelerator, **told_how, pictures=drawn, overwrite=overwrite
+            trained,
+            scans,
+            out,
+            accelerator,
+            mode=mode,
+            score=score,
+            gap=gap,
+            margin=margin,
+            pictures=drawn,
+            overwrite=overwrite,
         )
         return
     how = segment.Inference(

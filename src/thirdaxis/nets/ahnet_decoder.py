@@ -7,6 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from thirdaxis.convert.rules_resize import resize_depth
+
 GROWTH = 20
 LAYERS = 3
 POOLS = (8, 16, 32, 64)
@@ -17,16 +19,26 @@ def norm_relu_conv(
     channels_in: int, channels_out: int, kernel: tuple[int, int, int] = (1, 1, 1)
 ) -> nn.Sequential:
     """Batch norm, ReLU and a convolution without bias that keeps the volume's size."""
-    same = tuple(taps // 2 for taps in kernel)
+    depth, height, width = kernel
     return nn.Sequential(
         nn.BatchNorm3d(channels_in),
         nn.ReLU(inplace=True),
-        nn.Conv3d(channels_in, channels_out, kernel, padding=same, bias=False),
+        nn.Conv3d(
+            channels_in,
+            channels_out,
+            kernel,
+            padding=(depth // 2, height // 2, width // 2),
+            bias=False,
+        ),
     )
 
 
 def enlarged(x: Tensor, size: Sequence[int]) -> Tensor:
     """A volume at another size, linearly, ends on ends."""
+    depth, *plane = size
+    if isinstance(depth, torch.SymInt):  # in an export, which may not ask if there is one slice
+        planes = F.interpolate(x.flatten(1, 2), plane, mode="bilinear", align_corners=True)
+        return resize_depth(planes.unflatten(1, x.shape[1:3]), depth, "trilinear", True)
     return F.interpolate(x, tuple(size), mode="trilinear", align_corners=True)
 
 

@@ -24,13 +24,12 @@ class GlobalConvolution(nn.Module):
 
     def __init__(self, channels: int, classes: int, kernel: int) -> None:
         super().__init__()
-        tall = {"kernel_size": (kernel, 1), "padding": (kernel // 2, 0)}
-        wide = {"kernel_size": (1, kernel), "padding": (0, kernel // 2)}
+        tall, wide = (kernel, 1), (1, kernel)
         self.tall_wide = nn.Sequential(
-            nn.Conv2d(channels, classes, **tall), nn.Conv2d(classes, classes, **wide)
+            _same(channels, classes, tall), _same(classes, classes, wide)
         )
         self.wide_tall = nn.Sequential(
-            nn.Conv2d(channels, classes, **wide), nn.Conv2d(classes, classes, **tall)
+            _same(channels, classes, wide), _same(classes, classes, tall)
         )
 
     def forward(self, x: Tensor) -> Tensor:
@@ -124,6 +123,10 @@ class GCN(nn.Module):
         for merge, finer in zip(self.merge[1:], reversed(scored), strict=True):
             x = merge(_enlarged(x, finer) + finer)
         return self.merge[0](_enlarged(x, image))
+
+
+def _same(channels_in: int, channels_out: int, kernel: tuple[int, int]) -> nn.Conv2d:
+    return nn.Conv2d(channels_in, channels_out, kernel, padding=(kernel[0] // 2, kernel[1] // 2))
 
 
 def _enlarged(x: Tensor, like: Tensor) -> Tensor:

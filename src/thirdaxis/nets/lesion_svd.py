@@ -19,11 +19,13 @@ import thirdaxis
 from thirdaxis.axes import DEPTH
 from thirdaxis.errors import InputError, UsageError, did_you_mean
 from thirdaxis.fusion.base import Fusion
+from thirdaxis.fusion.i3d import I3D
 from thirdaxis.nets.group_transform import CentreSlice, GroupTransform
 from thirdaxis.nets.lesion_detector import LesionDetector
 from thirdaxis.nets.lesion_pyramid import windows
 from thirdaxis.nets.lesion_settings import DetectorSettings
 from thirdaxis.nets.lesion_svd_heads import PyramidHeads, PyramidProposals
+from thirdaxis.nets.natural import is_volumetric
 from thirdaxis.nets.p3d63 import P3D
 from thirdaxis.nets.pretrained import holds_volumes, load_pretrained
 from thirdaxis.nets.resnet3d import PaddedShortcut
@@ -88,6 +90,8 @@ class SvdSettings(DetectorSettings):
             )
         if self.masks:
             raise UsageError("masks: SVD-Net's detector learns boxes alone; take masks=False")
+        if self.fusion != "i3d" and self.fusion != I3D():
+            raise UsageError(f"fusion: the network is 3D by i3d, got {self.fusion!r}")
         if len(self.sizes) != len(STAGES) + 1:
             raise UsageError(
                 f"sizes: one side of anchors for each of {len(STAGES) + 1} levels, got {self.sizes}"
@@ -247,7 +251,7 @@ def make_svd_detector(settings: SvdSettings, weights: Weights = None) -> SvdDete
         InputError: weights that cannot be read, fetched, or do not fit.
     """
     name = settings.backbone
-    if name == "" or name.partition(":")[0] not in ("resnet3d", "p3d"):
+    if not is_volumetric(name):
         raise UsageError(
             f"backbone: {name!r} is no network published in 3D; expected 'resnet3d:18', 'p3d:63' "
             "or the like"

@@ -1,6 +1,15 @@
 """The fusion that a network is meant to be converted with, by its name."""
 
-NATURAL = {"resnet3d": "i3d", "p3d": "i3d"}
+VOLUMETRIC = ("resnet3d", "p3d")
+
+
+def is_volumetric(network: str) -> bool:
+    """Whether a network is one that was published in 3D.
+
+    Args:
+        network: its name, see `thirdaxis.nets.build.build`.
+    """
+    return network.partition(":")[0] in VOLUMETRIC
 
 
 def natural_fusion(network: str) -> str:
@@ -9,4 +18,4 @@ def natural_fusion(network: str) -> str:
     Args:
         network: its name, see `thirdaxis.nets.build.build`.
     """
-    return NATURAL.get(network.partition(":")[0], "acs")
+    return "i3d" if is_volumetric(network) else "acs"

@@ -201,6 +201,6 @@ class P3D(nn.Module):
     def forward(self, image: Tensor) -> Tensor:
         """Class scores ``(N, classes)`` of an image ``(N, in_channels, H, W)``."""
         x = self.maxpool(self.relu(self.norm1(self.conv1(image))))
-        for stage in (self.layer1, self.layer2, self.layer3, self.layer4):
-            x = stage(x)
+        for stage in range(1, 5):
+            x = getattr(self, f"layer{stage}")(x)
         return self.fc(torch.flatten(self.avgpool(x), 1))

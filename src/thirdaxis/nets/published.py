@@ -10,7 +10,7 @@ import thirdaxis
 from thirdaxis.nets.ahnet import flat_ahnet, lift_ahnet
 from thirdaxis.nets.ahnet_weights import from_monai
 from thirdaxis.nets.fcn import FCN
-from thirdaxis.nets.gcn import GCN
+from thirdaxis.nets.gcn import GCN, PRINTED
 from thirdaxis.nets.lidc import LidcDenseNet121, LidcResNet18, LidcVGG16
 from thirdaxis.nets.resnet_maps import RESNETS
 from thirdaxis.nets.resnet_unet import ResNetUNet
@@ -46,6 +46,7 @@ NETWORKS: dict[str, Published] = {
     "resunet:resnet34": Published(lambda n: ResNetUNet(n, "resnet34"), "resnet34"),
     "resunet:resnet50": Published(lambda n: ResNetUNet(n, "resnet50"), "resnet50"),
     **{f"gcn:{name}": Published(partial(GCN, resnet=name), name) for name in RESNETS},
+    "gcn-large:resnet50": Published(partial(GCN, kernels=PRINTED), "resnet50"),
     **{
         f"ahnet:{name}": Published(
             partial(flat_ahnet, resnet=name), name, renamed=from_monai, lift=lift_ahnet

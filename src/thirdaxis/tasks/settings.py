@@ -15,6 +15,11 @@ def split_words(value: Any) -> Any:
     return value
 
 
+def split_names(value: Any) -> Any:
+    """Lets `stem,layer1` from a command line stand for a list."""
+    return [name for name in value.split(",") if name] if isinstance(value, str) else value
+
+
 Voxels = Annotated[int, Field(ge=1)]
 Length = Annotated[float, Field(gt=0)]
 Size = Annotated[tuple[Voxels, Voxels, Voxels], BeforeValidator(split_words)]
@@ -89,7 +94,7 @@ class RunSettings(BaseModel):
     zero_last_norm: bool = False
     """Whether residual blocks start as the identity, with `start`."""
 
-    freeze: Annotated[tuple[str, ...], BeforeValidator(split_words)] = ()
+    freeze: Annotated[tuple[str, ...], BeforeValidator(split_names)] = ()
     """Name patterns of modules that are not trained, such as `*layer1`; their norms keep their
     statistics."""
 

@@ -28,10 +28,11 @@ class Trunk(nn.Module):
         self.detector = detector
 
     def forward(self, images: Tensor) -> Tensor:
-        """The shared map of (N, 1, D, H, W)."""
+        """The shared map of (N, 1, D, H, W); of a pyramid's maps the finest."""
         thickness = images.new_full((len(images),), 2.0)
         levels = self.detector.levels(images, thickness)  # type: ignore[operator]
-        return self.detector.flat(levels)  # type: ignore[operator]
+        maps = self.detector.flat(levels)  # type: ignore[operator]
+        return maps[0] if isinstance(maps, list) else maps
 
 
 def network_of(settings: DetectSettings) -> tuple[nn.Module, tuple[int, int, int]]:

@@ -1,36 +1,58 @@
 """The network of a run of lesion detection."""
 
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from thirdaxis.errors import UsageError
 from thirdaxis.nets.build import weights_named
-from thirdaxis.nets.lesion_detector import make_detector
+from thirdaxis.nets.frozen import freeze
+from thirdaxis.nets.lesion_detector import LesionDetector, make_detector
 from thirdaxis.nets.lesion_settings import DetectorSettings
+from thirdaxis.nets.lesion_svd import SvdSettings, make_svd_detector
+from thirdaxis.nets.natural import is_volumetric
+from thirdaxis.nets.starts import start_anew
 from thirdaxis.tasks.detection.plan import DetectPlan
 from thirdaxis.tasks.detection.settings import DetectSettings
 from thirdaxis.tasks.network import Made, from_run
 
 
 def detector_settings(settings: DetectSettings, plan: DetectPlan) -> DetectorSettings:
-    """What the network of a run is made of."""
+    """What the network of a run is made of.
+
+    Raises:
+        UsageError: what the detector cannot do.
+    """
+    told: dict[str, Any] = {
+        "backbone": settings.network,
+        "fusion": settings.fusion,
+        "depth": plan.depth,
+        "masks": plan.masks,
+        "width": settings.width,
+        "hidden": settings.hidden,
+        "sizes": settings.anchors,
+        "ratios": settings.ratios,
+        "score_threshold": settings.score_threshold,
+        "overlap": settings.nms,
+        "most": settings.most,
+    }
+    if is_volumetric(settings.network):
+        if settings.overrides or settings.place or settings.statistics:
+            raise UsageError(
+                f"{settings.network} is a 3D network as it is: leave out overrides, place and "
+                "statistics"
+            )
+        reduces = settings.depth_stride is not False
+        return SvdSettings(**told, reduces=reduces, to_plane=settings.to_plane)
+    if settings.depth_stride:
+        raise UsageError("depth_stride: this detector keeps all slices up to its reductions")
     return DetectorSettings(
-        backbone=settings.network,
-        fusion=settings.fusion,
-        depth=plan.depth,
+        **told,
         place=settings.place,
         overrides=settings.overrides or None,
         stem=settings.stem,
         statistics=settings.statistics,
-        masks=plan.masks,
-        width=settings.width,
-        hidden=settings.hidden,
-        sizes=settings.anchors,
-        ratios=settings.ratios,
-        score_threshold=settings.score_threshold,
-        overlap=settings.nms,
-        most=settings.most,
     )
 
 
@@ -49,10 +71,18 @@ def make_lesion_detector(settings: DetectSettings, plan: DetectPlan, *, load: bo
     Raises:
         ThirdaxisError: an unknown backbone or fusion, or weights that do not fit.
     """
-    if settings.depth_stride:
-        raise UsageError("depth_stride: a detector keeps all slices up to its reductions")
     torch.manual_seed(settings.seed)
     weights = weights_named(settings.weights) if load else None
     run = weights if isinstance(weights, Path) and weights.is_dir() else None
-    net = make_detector(detector_settings(settings, plan), None if run else weights).train()
-    return Made(net, net.weights if run is None else from_run(net, run))
+    given, told = None if run else weights, detector_settings(settings, plan)
+    if isinstance(told, SvdSettings):
+        net: LesionDetector = make_svd_detector(told, given)
+    else:
+        net = make_detector(told, given)
+    if settings.start:
+        if settings.weights:
+            raise UsageError("start: a detector takes either a random start or weights")
+        start_anew(net.backbone, settings.start, zero_last_norm=settings.zero_last_norm)
+    report = net.weights if run is None else from_run(net, run)
+    freeze(net, settings.freeze)
+    return Made(net.train(), report)

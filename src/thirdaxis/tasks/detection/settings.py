@@ -23,7 +23,8 @@ class DetectSettings(RunSettings):
 
     network: str = "densenet121"
     """2D backbone by name: `densenet121` (cut after its third block, as published),
-    `torchvision:NAME`, `timm:NAME` or `package.module:factory`."""
+    `torchvision:NAME`, `timm:NAME` or `package.module:factory`; `resnet3d:NAME` and `p3d:NAME` make
+    the detector of SVD-Net, a feature pyramid on a 3D network of nine slices."""
 
     boxes: str | None = None
     """CSV or JSON table of boxes, or folder of label maps, relative to `data`, which is then a
@@ -74,6 +75,10 @@ class DetectSettings(RunSettings):
     place: str | None = None
     """Pattern of the modules that get the operator, all others see slices by themselves; none takes
     the dense layers of `densenet121`, as published, and all modules of other backbones."""
+
+    to_plane: Literal["group", "centre"] = "group"
+    """How `resnet3d:NAME` and `p3d:NAME` go from slices to one picture: `group`, with weights for
+    the slices of each channel, or `centre`, the slice in the middle."""
 
     width: int = Field(512, ge=1)
     """Channels of the 2D map that all heads share."""
