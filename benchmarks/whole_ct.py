@@ -39,9 +39,9 @@ from thirdaxis.tasks.detection.truth import find_truth
 
 WAYS = {
     "windows": {"mode": "windows"},
-    "slab, no context": {"mode": "slab", "context": 0},
     "slab, context 8": {"mode": "slab", "context": 8},
-    "slab, context 24": {"mode": "slab", "context": 24},
+    "short slab, no context": {"mode": "slab", "slab": 4, "context": 0},
+    "short slab, context 2": {"mode": "slab", "slab": 4, "context": 2},
 }
 
 

@@ -186,7 +186,7 @@ def _picture(scores: Evaluation, row: OneImage, anchor: str) -> Picture | None:
         loud = values >= scores.threshold
         boxes, values = boxes[loud].reshape(-1, 4), values[loud]
     fits = OVERLAPS[scores.overlap](boxes, truth) >= scores.fits
-    right, hit = [bool(row.any()) for row in fits], np.asarray(fits.any(axis=0))
+    right, hit = np.asarray(fits.any(axis=1)), np.asarray(fits.any(axis=0))
     told = list(zip(boxes.tolist(), values.tolist(), strict=True))
     figure = slice_figure(
         grey,
