@@ -3,12 +3,11 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import typer
 from rich.console import Console
 from rich.table import Table
 
 from thirdaxis.cli.display import say, two_bars, watched
-from thirdaxis.cli.faults import show
+from thirdaxis.cli.faults import tell_failures
 
 if TYPE_CHECKING:
     from thirdaxis.tasks.detection.evaluate import Evaluation
@@ -49,10 +48,7 @@ def predict_lesions(
             told=told,
             say=say,
         )
-    for line in done.failed.values():
-        show(line)
-    if done.failed:
-        raise typer.Exit(1)
+    tell_failures(done.failed.values())
 
 
 def evaluate_lesions(

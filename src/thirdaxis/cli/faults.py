@@ -2,6 +2,7 @@
 
 import errno
 import sys
+from collections.abc import Iterable
 from typing import Any
 
 import typer
@@ -74,6 +75,15 @@ def one_line(fault: BaseException) -> str:
             f"pip install 'thirdaxis[{_extra(fault)}]'"
         )
     return " ".join(str(fault).split())
+
+
+def tell_failures(lines: Iterable[str]) -> None:
+    """Shows what went wrong with some of many inputs, and ends with exit code 1 if any did."""
+    lines = list(lines)
+    for line in lines:
+        show(line)
+    if lines:
+        raise typer.Exit(1)
 
 
 def show(line: str) -> None:

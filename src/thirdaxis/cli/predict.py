@@ -8,7 +8,7 @@ import typer
 from thirdaxis.cli.classified import predict_classes
 from thirdaxis.cli.detected import predict_lesions
 from thirdaxis.cli.display import say, two_bars
-from thirdaxis.cli.faults import show
+from thirdaxis.cli.faults import tell_failures
 from thirdaxis.errors import UsageError
 
 
@@ -140,10 +140,7 @@ def predict(
             told=told,
             say=say,
         )
-    for line in done.failed.values():
-        show(line)
-    if done.failed:
-        raise typer.Exit(1)
+    tell_failures(done.failed.values())
 
 
 def _source_and_scans(run: str | None, inputs: Path | None, model: str | None) -> tuple[str, Path]:

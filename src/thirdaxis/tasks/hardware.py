@@ -4,7 +4,7 @@ import logging
 import os
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Literal
 
 import torch
@@ -69,6 +69,20 @@ def pick_precision(wanted: str, accelerator: str) -> Literal["32-true", "16-mixe
     if wanted == "bf16-mixed" or (wanted == "auto" and has_bf16):
         return "bf16-mixed"
     return "32-true"
+
+
+def autocast(wanted: str, device: torch.device) -> AbstractContextManager[object]:
+    """The mixed precision to predict in.
+
+    Args:
+        wanted: `auto`, `32`, `16-mixed` or `bf16-mixed`.
+        device: that the network is on.
+    """
+    precision = pick_precision(wanted, "gpu" if device.type == "cuda" else "cpu")
+    if precision == "32-true":
+        return nullcontext()
+    half = torch.float16 if precision == "16-mixed" else torch.bfloat16
+    return torch.autocast(device.type, half)
 
 
 def processes(accelerator: str, net: nn.Module, sample: tuple[int, ...] | None) -> DDPStrategy:

@@ -1,7 +1,6 @@
 """From scans to what a trained classifier says of them."""
 
 from collections.abc import Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,7 +18,7 @@ from thirdaxis.tasks.classification.plan import ClassifyPlan
 from thirdaxis.tasks.classification.settings import ClassifySettings
 from thirdaxis.tasks.classification.table import Answers
 from thirdaxis.tasks.engine import Watch, no_watch
-from thirdaxis.tasks.hardware import pick_device, pick_precision
+from thirdaxis.tasks.hardware import autocast, pick_device
 from thirdaxis.tasks.model import Model, load_model
 from thirdaxis.tasks.module import RunModule
 from thirdaxis.tasks.scans import find_scans
@@ -54,13 +53,9 @@ class Classifier:
             )
         module = RunModule(self.net, self.settings, self.plan, 1)
         found = []
-        precision = pick_precision(self.settings.precision, self.device.type.replace("cuda", "gpu"))
-        half = torch.float16 if precision == "16-mixed" else torch.bfloat16
-        whole = precision == "32-true"
         no_truth = torch.zeros(len(crops))
         for batch in DataLoader(HeldBoxes(crops, no_truth), self.settings.batch):
-            mixed = nullcontext() if whole else torch.autocast(self.device.type, half)
-            with torch.no_grad(), mixed:
+            with torch.no_grad(), autocast(self.settings.precision, self.device):
                 logits = module(batch["image"].to(self.device), batch["thickness"].to(self.device))
             found.append(self.plan.answers(logits).cpu())
         return torch.cat(found)

@@ -1,7 +1,6 @@
 """A trained lesion detector run on whole scans: every slice as a key slice."""
 
 from collections.abc import Iterator, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,7 +25,7 @@ from thirdaxis.tasks.detection.slab import (
     through_windows,
 )
 from thirdaxis.tasks.detection.stacks import Mix, depth_grid, mixed, mixes_around
-from thirdaxis.tasks.hardware import pick_device, pick_precision
+from thirdaxis.tasks.hardware import autocast, pick_device
 from thirdaxis.tasks.model import Model, load_model
 from thirdaxis.tasks.segmentation.windows import Told, tell_nobody
 
@@ -66,8 +65,7 @@ class Finder:
         """
         answers = {}
         count = turned.shape[0]
-        autocast = self._autocast()
-        with torch.no_grad(), autocast:
+        with torch.no_grad(), autocast(self.settings.precision, self.device):
             for number, (key, answer) in enumerate(self._answers(turned, how), 1):
                 answers[key] = self._on_slice(answer, turned)
                 told(number, count)
@@ -133,14 +131,6 @@ class Finder:
             masks = answer["masks"].cpu().numpy()
             diameters = np.array([mask_diameters(one, step) for one in masks]).reshape(-1, 2)
         return boxes, answer["scores"].float().cpu().numpy(), diameters
-
-    def _autocast(self) -> torch.autocast | nullcontext[None]:
-        kind = self.device.type
-        precision = pick_precision(self.settings.precision, kind.replace("cuda", "gpu"))
-        if precision == "32-true":
-            return nullcontext()
-        half = torch.float16 if precision == "16-mixed" else torch.bfloat16
-        return torch.autocast(kind, half)
 
 
 def load_finder(

@@ -1,7 +1,7 @@
 """A trained network on a scan in any grid: slab by slab to a label map on the scan's own grid."""
 
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 import torch
@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from thirdaxis.data.grid import onto, to_grid
 from thirdaxis.data.volume import Volume
 from thirdaxis.errors import InputError, UsageError, did_you_mean
+from thirdaxis.tasks.hardware import autocast
 from thirdaxis.tasks.segmentation.components import keep_largest
 from thirdaxis.tasks.segmentation.plan import Plan
 from thirdaxis.tasks.segmentation.preprocess import preprocessing
@@ -186,11 +187,7 @@ def _shifted(volume: Volume, rows: int, array: Tensor) -> Volume:
 def _autocast(
     settings: SegmentSettings, precision: str | None, device: torch.device
 ) -> AbstractContextManager[object]:
-    if precision == "bf16":
-        return torch.autocast(device.type, torch.bfloat16)
-    if precision == "32" or device.type != "cuda" or settings.precision == "32":
-        return nullcontext()
-    half = settings.precision == "16-mixed" or not torch.cuda.is_bf16_supported()
-    if settings.precision == "auto" and half:
-        return nullcontext()
-    return torch.autocast("cuda", torch.float16 if half else torch.bfloat16)
+    if precision is not None:
+        return autocast("bf16-mixed" if precision == "bf16" else "32", device)
+    # What was trained in mixed precision on a CPU, to save time, is not run so unasked.
+    return autocast(settings.precision if device.type == "cuda" else "32", device)
