@@ -9,6 +9,7 @@ kept, so that it can be stopped and started again; the table is written again af
 """
 
 import argparse
+import csv
 import itertools
 import statistics
 from collections.abc import Callable
@@ -106,6 +107,18 @@ def finished(told: argparse.Namespace) -> dict[Row, dict[int, Froc]]:
     }
 
 
+@lru_cache
+def covered_lesions(data: Path) -> list[bool]:
+    """Of each lesion of the test slices, whether only the comparison of slices tells it."""
+    of: dict[str, list[bool]] = {}
+    with (data / "things.csv").open(encoding="utf-8", newline="") as stream:
+        for row in csv.DictReader(stream):
+            series, _, number = row["File_name"].removesuffix(".png").rpartition("_")
+            if row["kind"] == "nodule":
+                of.setdefault(f"{series}/{number}", []).append(row["covered"] == "1")
+    return [one for key in test_slices(data) for one in of[key.name]]
+
+
 def means_of(scored: list[Froc], slices: tuple[KeySlice, ...]) -> Callable[..., dict[str, float]]:
     """The mean FROC of runs over all slices, thin and thick ones, by how often each one counts."""
     kinds = {
@@ -162,6 +175,10 @@ def line_of(row: Row, done: dict[Row, dict[int, Froc]], told: argparse.Namespace
     ]
     cells += [" | ".join(f"{value:.3f}" for value in at)]
     cells += [f"{whole[kind]:.3f}, {between(ends[kind])}" for kind in ("thin", "thick", "gap")]
+    covered = np.array(covered_lesions(told.data))
+    for kept in (~covered, covered):
+        some = [one.of_lesions(kept).mean for one in scored] if kept.any() else [np.nan]
+        cells += [f"{statistics.fmean(some):.3f}"]
     if other is None or row[0] == "slicewise":
         cells += ["–"]
     else:
@@ -208,12 +225,14 @@ def write_table(told: argparse.Namespace) -> None:
         f"{sum(len(one.boxes) for one in slices)} lesions. FROC is the mean sensitivity at 0.5, 1, "
         "2 and 4 false positives an image, mean ± standard deviation over seeds; then the "
         "sensitivity at each rate. Intervals (95 %) are bootstrapped over patients, each with all "
-        "its slices in all runs; differences are paired. Seconds: training alone.",
+        "its slices in all runs; differences are paired. *Covered* lesions have vessels of their "
+        "look over and under them, *open* ones nothing; each on the images with such. Seconds: "
+        "training alone.",
         "",
         "| fusion | slices | runs | FROC | 95 % | "
         + " | ".join(f"at {rate:g}" for rate in RATES)
-        + " | thin | thick | thin − thick | more than slicewise | seconds |",
-        "|" + "---|" * (10 + len(RATES)),
+        + " | thin | thick | thin − thick | open | covered | more than slicewise | seconds |",
+        "|" + "---|" * (12 + len(RATES)),
     ]
     tables.leave("phantoms", "Lesion phantoms", [*head, *lines], told.command)
 

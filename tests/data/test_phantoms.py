@@ -123,6 +123,9 @@ def test_things_are_told_with_the_lesions_among_them(folder):
         [row[c] for c in shared] for row in rows
     ]
     assert len(things) - len(nodules) >= 6 * SERIES
+    share = np.mean([one["covered"] == "1" for one in nodules])
+    assert 0.2 < share < 0.8
+    assert {one["covered"] for one in things if one["kind"] == "vessel"} == {"0"}
 
 
 def test_one_seed_is_one_set(folder, tmp_path):
@@ -150,6 +153,7 @@ def test_bad_words_and_full_folders_are_told_and_nothing_is_left(folder, tmp_pat
         ({"series": 6, "size": 100}, "size=100"),
         ({"series": 6, "size": 32}, "size=32"),
         ({"series": 6, "seed": -1}, "seed=-1"),
+        ({"series": 6, "covered": 1.5}, "covered=1.5"),
     ):
         with pytest.raises(UsageError, match=told):
             write_phantoms(tmp_path / "out", **words)

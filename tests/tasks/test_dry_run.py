@@ -17,7 +17,7 @@ def rows():
 
     Rows that differ in their start or their numbers alone are counted, but not trained again; nor
     are large networks under every operator. A detector is not counted again where it differs in
-    that alone, and trained under the one operator that asks for thickness.
+    that alone, and trained once, and under the one operator that asks for thickness.
     """
     seen, counted = set(), set()
     for title, file in RECIPES.items():
@@ -29,7 +29,7 @@ def rows():
             what = "step" if new else "count"
             if settings.task == "detect":
                 kind = (settings.network, settings.fusion, settings.depth)
-                asks = settings.fusion == "alignshift"
+                asks = settings.fusion == "alignshift" or settings.network not in seen
                 what = "nothing" if kind in counted else what if asks else "count"
                 counted.add(kind)
             seen |= {settings.network, operator}
@@ -46,8 +46,8 @@ def test_every_published_table_has_its_recipe():
 
 @pytest.mark.parametrize(("settings", "what"), rows())
 def test_every_row_of_every_recipe(settings, what, tmp_path, monkeypatch):
-    assert settings.about.published and settings.about.data
     if what == "nothing":
+        assert settings.about.published  # the row differs in its start and in these
         return
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     lines = []

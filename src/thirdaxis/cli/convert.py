@@ -20,8 +20,8 @@ def convert(
     fusion: Annotated[
         str | None,
         typer.Option(
-            help=f"How 2D convolutions look along depth: {NAMES}. Unless set, acs, or i3d for "
-            "networks published in 3D."
+            help=f"How 2D convolutions look along depth: {NAMES}. Unless set, acs, i3d for "
+            "networks published in 3D, and slicewise for ahnet:NAME."
         ),
     ] = None,
     weights: Annotated[
@@ -36,8 +36,12 @@ def convert(
         typer.Option(min=1, help="Channels of the volumes; as the 2D network has them unless set."),
     ] = None,
     stem: Annotated[
-        str, typer.Option(help="How an RGB stem is adapted: sum, mean, green or depth.")
-    ] = "sum",
+        str | None,
+        typer.Option(
+            help="How an RGB stem is adapted: sum, mean, green or depth. Unless set, sum, and "
+            "depth for ahnet:NAME."
+        ),
+    ] = None,
     depth_stride: Annotated[
         bool | None,
         typer.Option(
@@ -63,19 +67,19 @@ def convert(
     """Convert a 2D network by name and save the 3D one with what rebuilds it."""
     import thirdaxis
     from thirdaxis.nets.build import natural_task, weights_named
-    from thirdaxis.nets.natural import natural_fusion
+    from thirdaxis.nets.natural import natural_settings
     from thirdaxis.nets.saved import build_converted, make_recipe, save_converted
 
-    chosen = task or natural_task(network)
+    chosen, natural = task or natural_task(network), natural_settings(network)
     is_rgb = network.partition(":")[0] in ("torchvision", "timm", "smp")
     recipe = make_recipe(
         network,
         classes=classes or (1000 if chosen == "classify" else 2),
         in_channels=in_channels or (3 if is_rgb else 1),
         task=chosen,  # type: ignore[arg-type]
-        fusion=fusion or natural_fusion(network),
+        fusion=fusion or natural["fusion"],
         depth_stride=depth_stride,
-        stem=stem,
+        stem=stem or natural.get("stem", "sum"),
     )
     net3d, account = build_converted(recipe, weights_named(weights))
     save_converted(out, recipe, net3d, overwrite=overwrite)

@@ -113,7 +113,9 @@ def lidc(
 @prepare.command("phantoms")
 def phantoms(
     out: Annotated[Path, typer.Argument(help="Folder to make, in DeepLesion's own layout.")],
-    series: Annotated[int, typer.Option(help="How many series; a third of a second each.")] = 300,
+    series: Annotated[
+        int, typer.Option(help="How many series; about a quarter of a second each.")
+    ] = 300,
     size: Annotated[int, typer.Option(help="Pixels along each side of a slice of 64 mm.")] = 128,
     seed: Annotated[int, typer.Option(help="One seed is one set.")] = 0,
     nodules: Annotated[
@@ -123,6 +125,12 @@ def phantoms(
             "the set then is semi-synthetic."
         ),
     ] = None,
+    covered: Annotated[
+        float,
+        typer.Option(
+            help="Share of lesions that only the comparison of slices tells from vessels."
+        ),
+    ] = 0.5,
 ) -> None:
     """Draw a set of lesions that one slice cannot tell from vessels, but its neighbours can."""
     from thirdaxis.data.phantoms import phantom_note, write_phantoms
@@ -133,6 +141,7 @@ def phantoms(
         size=size,
         seed=seed,
         nodules=nodules,
+        covered=covered,
         watch=lambda every: watched(every, "drawing series"),
     )
     say(f"{lesions} lesions in {series} series: {out / 'DL_info.csv'}")

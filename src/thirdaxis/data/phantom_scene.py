@@ -29,6 +29,8 @@ APART = 9.0
 """mm between the centres of any two things on the key slice, at least."""
 NODULES, VESSELS, BRANCHES = (1, 3), (6, 9), (4, 8)
 """Fewest and most in a series."""
+OVER, ASIDE = (0.0, 0.5), (0.25, 1.25)
+"""Least and most mm from the key slice to the ends of vessels over nodules, and of others."""
 
 Draw = Callable[[np.random.Generator, Grid], np.ndarray]
 """Draws a solid: (Z, n, n) HU above the lung, n odd, around the key slice."""
@@ -42,11 +44,13 @@ class Thing:
         kind: ``nodule`` or ``vessel``.
         recist: (8,) ends of its diameters on the key slice, x and y in pixels from 0.
         contrast: HU above the lung, at its brightest on the key slice.
+        covered: whether vessels that look like it, but for a turn, end right over and under it.
     """
 
     kind: str
     recist: np.ndarray
     contrast: float
+    covered: bool
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,7 +70,9 @@ class Scene:
     things: tuple[Thing, ...]
 
 
-def scene(random: np.random.Generator, size: int, thickness: float, draw: Draw) -> Scene:
+def scene(
+    random: np.random.Generator, size: int, thickness: float, draw: Draw, covered: float = 0.5
+) -> Scene:
     """Draws a series.
 
     Args:
@@ -75,6 +81,7 @@ def scene(random: np.random.Generator, size: int, thickness: float, draw: Draw) 
         thickness: mm of each slice, which is the average of fine ones of 0.5 mm.
         draw: draws the solids: nodules are solids, vessels carry on what the key slice shows of
             one.
+        covered: share of the nodules over and under which a vessel of the same look ends.
     """
     grid = Grid(thickness, int(np.ceil(REACH / thickness)), FIELD / size)
     above = np.zeros((len(grid.heights), size, size), np.float32)
@@ -92,8 +99,12 @@ def scene(random: np.random.Generator, size: int, thickness: float, draw: Draw) 
         corner = place - shown.shape[0] // 2
         ends = recist(shown) + np.tile(corner[::-1], 4)
         kind = "nodule" if number < nodules else "vessel"
-        things.append(Thing(kind, ends, float(shown.max())))
-        _pass(random, above, grid, draw, place, float(np.linalg.norm(ends[2:4] - ends[:2])))
+        is_covered = kind == "nodule" and bool(random.random() < covered)
+        if is_covered:
+            _cover(random, above, grid, shown, place)
+        things.append(Thing(kind, ends, float(shown.max()), is_covered))
+        diameter = float(np.linalg.norm(ends[2:4] - ends[:2]))
+        _pass(random, above, grid, draw, place, diameter)
     blurred = ndimage.gaussian_filter(above, (0, 0.6, 0.6)) + _lung(random, above.shape)
     return Scene(
         np.rint(grid.stored(blurred)).astype(np.int16), thickness, grid.pixel, tuple(things)
@@ -129,6 +140,15 @@ def _run(above: np.ndarray, one: Vessel, place: np.ndarray) -> None:
             _paste(picture, there * _moved(one.section, *(corner - low)), low)
 
 
+def _cover(
+    random: np.random.Generator, above: np.ndarray, grid: Grid, shown: np.ndarray, place: np.ndarray
+) -> None:
+    """Lets vessels end right over and under a nodule, which look like it but for a turn."""
+    for side in (1, -1):
+        turned = np.rot90(shown, int(random.integers(1, 4)))
+        _run(above, passer(random, grid, turned, side, OVER), place)
+
+
 def _pass(
     random: np.random.Generator,
     above: np.ndarray,
@@ -143,7 +163,7 @@ def _pass(
         other = np.rint(place + far * np.array([np.sin(angle), np.cos(angle)])).astype(int)
         if random.random() < 0.5:
             shown = section(draw(random, grid), grid)
-            _run(above, passer(random, grid, shown, side), other)
+            _run(above, passer(random, grid, shown, side, ASIDE), other)
 
 
 def _moved(picture: np.ndarray, down: float, right: float) -> np.ndarray:

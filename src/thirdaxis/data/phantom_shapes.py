@@ -8,6 +8,7 @@ LUNG = -850.0
 """HU of the lung around them."""
 FINE = 0.5
 """mm from one fine slice to the next; stored slices are averages of several."""
+WAVES, UNEVEN = 6, 0.7
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,17 @@ def lens(random: np.random.Generator, grid: Grid) -> np.ndarray:
     level = np.sqrt(np.clip(1 - ((grid.heights - off) / half) ** 2, 0, None))[:, None, None]
     # A pixel that the edge crosses is covered in part.
     covered = np.clip((edge * level - far) / grid.pixel + 0.5, 0, 1) * (level > 0)
-    return above * covered
+    return above * covered * _marbled(random, x, y)
+
+
+def _marbled(random: np.random.Generator, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """(n, n) around 1: waves of 2.5 to 5 mm in all directions, as no tissue is even."""
+    found = np.ones(np.broadcast_shapes(x.shape, y.shape))
+    for _ in range(WAVES):
+        turn, wave = random.uniform(0, 2 * np.pi), 2 * np.pi / random.uniform(2.5, 5.0)
+        along = x * np.cos(turn) + y * np.sin(turn)
+        found += UNEVEN / WAVES * np.cos(wave * along + random.uniform(0, 2 * np.pi))
+    return found
 
 
 def section(solid: np.ndarray, grid: Grid) -> np.ndarray:
@@ -100,33 +111,38 @@ def vessel(random: np.random.Generator, grid: Grid, shown: np.ndarray) -> Vessel
     that the section was taken from: nothing in it tells the two apart.
 
     Args:
-        random: draws directions, and 0.1 to 0.5 mm of drift a mm.
+        random: draws directions, and 0.05 to 0.3 mm of drift a mm.
         grid: to run through.
         shown: (n, n), the section.
     """
     beyond = np.clip(np.abs(grid.heights) - grid.thickness / 2, 0, None)
     up = random.uniform(0, 2 * np.pi)
     angles = np.where(grid.heights > 0, up, up + np.pi + random.normal(0, 0.5))
-    drift = random.uniform(0.1, 0.5) * beyond / grid.pixel
+    drift = random.uniform(0.05, 0.3) * beyond / grid.pixel
     path = np.stack([drift * np.sin(angles), drift * np.cos(angles)], axis=1)
     return Vessel(shown, path, np.ones(len(beyond)))
 
 
-def passer(random: np.random.Generator, grid: Grid, shown: np.ndarray, side: int) -> Vessel:
+def passer(
+    random: np.random.Generator, grid: Grid, shown: np.ndarray, side: int, gap: tuple[float, float]
+) -> Vessel:
     """A vessel that runs up to the key slice and ends before it.
 
-    Such ones make neighbouring slices hold about as many things as the key slice does, so that
-    only their places tell what goes on.
+    Such ones make neighbouring slices hold as many things as the key slice does, at nodules' places
+    too, so that a slice by itself never tells: only whether things go on from one to the next.
 
     Args:
-        random: draws path and where it ends, 0.25 to 1.25 mm from the key slice.
+        random: draws the path, and where it ends.
         grid: to run through.
         shown: (n, n), the section.
         side: 1 above the key slice, -1 below.
+        gap: least and most mm between its end and the key slice.
     """
     whole = vessel(random, grid, shown)
-    start = grid.thickness / 2 + random.uniform(0.25, 1.25)
-    return Vessel(shown, whole.path, np.clip((side * grid.heights - start) / FINE + 0.5, 0, 1))
+    start = grid.thickness / 2 + random.uniform(*gap)
+    beyond = side * grid.heights
+    there = np.clip((beyond - start) / FINE + 0.5, 0, 1) * (beyond > grid.thickness / 2)
+    return Vessel(shown, whole.path, there)
 
 
 def branch(random: np.random.Generator, grid: Grid, size: int) -> np.ndarray:

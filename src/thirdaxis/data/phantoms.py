@@ -66,6 +66,7 @@ def write_phantoms(
     size: int = 128,
     seed: int = 0,
     nodules: str | Path | None = None,
+    covered: float = 0.5,
     watch: Callable[[Sequence[Series]], Iterable[Series]] = iter,
 ) -> int:
     """Writes a set of phantoms: `DL_info.csv`, `Images_png`, and what it is.
@@ -88,13 +89,16 @@ def write_phantoms(
         seed: one seed is one set.
         nodules: folder of real nodules as `thirdaxis prepare lidc` writes it; they take the place
             of drawn ones, each patient's in one part of the set.
+        covered: share of the nodules over and under which vessels end that look like them but for
+            a turn, so that no slice by itself tells them, only the comparison of slices.
         watch: goes over the series, to show progress.
 
     Returns:
         How many lesions the set has.
 
     Raises:
-        UsageError: fewer than 6 series, a size outside 64 to 512, a negative seed.
+        UsageError: fewer than 6 series, a size outside 64 to 512, a negative seed, or a share
+            outside 0 to 1.
         InputError: the folder holds something, or nodules that cannot be read.
         OSError: the disk is full or the place not writable.
     """
@@ -105,6 +109,8 @@ def write_phantoms(
         raise UsageError(f"{size=}: slices are {SMALLEST} to {LARGEST} pixels, a multiple of 32")
     if seed < 0:
         raise UsageError(f"{seed=} is below 0")
+    if not 0 <= covered <= 1:
+        raise UsageError(f"{covered=} is a share, 0 to 1")
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise InputError(f"{folder}: exists already; remove it or choose another folder")
     chances = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(0,)))
@@ -116,21 +122,23 @@ def write_phantoms(
     with atomic_folder(folder) as draft:
         for number, one in enumerate(watch(every)):
             random = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(1, number)))
-            made = scene(random, size, one.thickness, draws[one.part - 1])
+            made = scene(random, size, one.thickness, draws[one.part - 1], covered)
             first = int(random.integers(1, 61))
             _write_slices(draft / "Images_png" / one.name, made.slices, first)
             person = ["MF"[int(random.integers(2))], f"{random.integers(20, 90)}.0"]
             key = first + len(made.slices) // 2
             for thing in made.things:
                 row = _row(one, made, thing, first, key, person)
-                things.append([row[0], thing.kind, *row[5:8], f"{thing.contrast:.1f}"])
+                more = [f"{thing.contrast:.1f}", str(int(thing.covered))]
+                things.append([row[0], thing.kind, *row[5:8], *more])
                 if thing.kind == "nodule":
                     lesions.append(row)
         _write_table(draft / "DL_info.csv", COLUMNS, lesions)
-        heads = ("File_name", "kind", *COLUMNS[5:8], "contrast_hu")
+        heads = ("File_name", "kind", *COLUMNS[5:8], "contrast_hu", "covered")
         _write_table(draft / "things.csv", heads, things)
         kind = "synthetic" if nodules is None else "semi-synthetic"
-        told = {"kind": kind, "series": series, "size": size, "seed": seed, "note": NOTES[kind]}
+        told = {"kind": kind, "series": series, "size": size, "seed": seed, "covered": covered}
+        told |= {"note": NOTES[kind]}
         (draft / ABOUT).write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
         (draft / "README.txt").write_text(
             f"Lesion phantoms in the layout of DeepLesion. {NOTES[kind]}\n", encoding="utf-8"

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-from thirdaxis.nets.natural import natural_fusion
+from thirdaxis.nets.natural import natural_settings
 
 
 def split_words(value: Any) -> Any:
@@ -100,7 +100,7 @@ class RunSettings(BaseModel):
 
     fusion: str = "acs"
     """How a 2D convolution looks along depth, by name: see `thirdaxis.FUSIONS`. Networks published
-    in 3D, such as `resnet3d:18`, take `i3d` unless told."""
+    in 3D, such as `resnet3d:18`, take `i3d` unless told, and `ahnet:` takes `slicewise`."""
 
     depth_stride: bool | None = None
     """Whether depth is reduced wherever height and width are; none reduces it, but keeps it in
@@ -111,7 +111,8 @@ class RunSettings(BaseModel):
     `slice`; none follows the fusion."""
 
     stem: Literal["sum", "mean", "green", "depth"] = "sum"
-    """How an RGB stem is adapted to the data's channels: `sum`, `mean`, `green`, `depth`."""
+    """How an RGB stem is adapted to the data's channels: `sum`, `mean`, `green`, `depth`; unless
+    told, `ahnet:` takes `depth`."""
 
     overrides: dict[str, str | dict[str, Any]] = {}
     """Module name pattern -> fusion name, or a table of `fusion` and `depth_stride`."""
@@ -226,9 +227,9 @@ class RunSettings(BaseModel):
 
     @model_validator(mode="before")
     @classmethod
-    def _with_natural_fusion(cls, told: Any) -> Any:
+    def _with_natural_settings(cls, told: Any) -> Any:
         if isinstance(told, dict) and isinstance(told.get("network"), str):
-            return {"fusion": natural_fusion(told["network"]), **told}
+            return {**natural_settings(told["network"]), **told}
         return told
 
     @model_validator(mode="after")

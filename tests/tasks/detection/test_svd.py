@@ -6,6 +6,7 @@ from thirdaxis.nets.lesion_svd import SvdDetector
 from thirdaxis.tasks import runs
 from thirdaxis.tasks.detection.network import make_lesion_detector
 from thirdaxis.tasks.detection.plan import DetectPlan
+from thirdaxis.tasks.detection.slab import through_windows
 from thirdaxis.tasks.keep import read_checkpoint
 from thirdaxis.tasks.model import load_model
 from thirdaxis.tasks.settings_files import make_settings
@@ -40,6 +41,26 @@ def test_a_run_trains_all_but_what_is_frozen(make_deeplesion, tmp_path):
     assert same == {n for n in start if n.startswith(tuple(f"{part}." for part in frozen))}
     model = load_model(tmp_path / "run" / "model", task="detect")
     assert isinstance(model.net, SvdDetector) and model.settings.fusion == "i3d"
+
+
+def test_a_scan_is_looked_through_window_by_window():
+    told = settings(most=5)
+    net = make_lesion_detector(told, DetectPlan.of(told)).net.eval()
+    series = torch.randn(1, 1, 11, 64, 70)
+    stacks = [tuple(range(first, first + 9)) for first in range(3)]
+
+    def prepared(numbers):
+        return series[:, :, list(numbers)].movedim(2, 0).movedim(1, 2)
+
+    with torch.no_grad():
+        found = dict(through_windows(net, prepared, stacks, 2.5, 2))
+        for number, stack in enumerate(stacks):
+            [expected] = net(series[:, :, list(stack)])
+            assert len(expected["boxes"])
+            for name in ("boxes", "scores"):
+                torch.testing.assert_close(
+                    found[number][name], expected[name], rtol=1e-3, atol=1e-3
+                )
 
 
 def test_depth_is_reduced_unless_it_is_told_to_be_kept():

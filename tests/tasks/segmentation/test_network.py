@@ -54,6 +54,16 @@ def test_ah_net_is_converted_by_itself(phantom_run, fusion):
     assert made.net.encoder.maxpool(torch.randn(2, 64, 4, 8, 8)).shape[2] == 2
 
 
+def test_ah_net_is_the_papers_unless_told():
+    told = {"data": "d", "network": "ahnet:resnet50"}
+    settings = make_settings(told, "test")
+    assert (settings.fusion, settings.stem, settings.depth_stride) == ("slicewise", "depth", None)
+    settings = make_settings(told | {"fusion": "acs", "stem": "sum"}, "test")
+    assert (settings.fusion, settings.stem) == ("acs", "sum")
+    settings = make_settings(told | {"network": "gcn:resnet50"}, "test")
+    assert (settings.fusion, settings.stem) == ("acs", "sum")
+
+
 def test_ah_net_starts_from_the_run_of_its_first_stage(phantom_run, tmp_path):
     """Encoder and running statistics, by name; the first stage's own way up is left behind."""
     run = read_run(phantom_run)

@@ -46,7 +46,7 @@ def detector_settings(settings: DetectSettings, plan: DetectPlan) -> DetectorSet
         reduces = settings.depth_stride is not False
         return SvdSettings(**told, reduces=reduces, to_plane=settings.to_plane)
     if settings.depth_stride:
-        raise UsageError("depth_stride: this detector keeps all slices up to its reductions")
+        raise UsageError("depth_stride: a detector keeps all slices up to its reductions")
     return DetectorSettings(
         **told,
         place=settings.place,
