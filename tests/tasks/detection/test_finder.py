@@ -75,7 +75,9 @@ def by_training(found: Finder, volume: Volume, key: int) -> dict[str, torch.Tens
     ],
 )
 def test_windows_are_what_training_sees(fusion, spacing, depth, backbone):
-    found, volume = finder(fusion, depth, 2.0, backbone), scan(5, spacing)
+    # Of slices of 5 mm taken as they are, AlignShift has to know how far apart they lie.
+    interval = "native" if fusion == "alignshift" else 2.0
+    found, volume = finder(fusion, depth, interval, backbone), scan(5, spacing)
     if backbone == "densenet121":
         assert found.net.backbone.ahead > 0
     told = []
@@ -112,6 +114,17 @@ def test_slabs_of_single_slices_are_windows(fusion, interval):
         own = windows.scores[windows.slices == key]
         for user in {key, max(key - 1, 0)}:
             assert slabs.scores[slabs.slices == user] == pytest.approx(own, abs=1e-6)
+
+
+@pytest.mark.parametrize("fusion", ["acs", "tsm", "alignshift"])
+def test_a_slab_for_each_slice_without_context_is_its_window(fusion):
+    """So that what slabs change is what lies beyond a window, and nothing else."""
+    found, volume = finder(fusion, 3, "native"), scan(4, 5.0)
+    windows = found(volume, Looking())
+    slabs = found(volume, Looking("slab", slab=1, context=0))
+    assert (slabs.slices == windows.slices).all()
+    assert slabs.scores == pytest.approx(windows.scores, abs=1e-6)
+    assert slabs.boxes == pytest.approx(windows.boxes, abs=1e-3)
 
 
 @pytest.mark.parametrize("fusion", ["acs", "tsm", "alignshift", "i3d"])

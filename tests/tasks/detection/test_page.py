@@ -78,3 +78,18 @@ def test_each_kind_of_box_has_its_colour():
     assert has(hit, HIT) and not has(hit, MISSED) and not has(hit, FOUND)
     missed = painted(slice_figure(grey, [], [(far, 0.9)], [], [box]))
     assert has(missed, MISSED) and has(missed, FOUND) and not has(missed, HIT)
+
+
+def test_pictures_show_what_the_table_counts(scored, tmp_path, monkeypatch):
+    drawn = []
+
+    def noted(grey, hits, false, truth, missed, ratio):
+        drawn.append((len(truth), len(missed), len(false)))
+        return slice_figure(grey, hits, false, truth, missed, ratio)
+
+    monkeypatch.setattr("thirdaxis.tasks.detection.page.slice_figure", noted)
+    write_scores_page(scored, tmp_path, "Boxes", pictures=3)
+    counted = [(one.lesions - one.missed, one.missed, one.alarms) for one in scored.images[:3]]
+    assert drawn[:3] == counted
+    assert drawn[3][1:] == (0, 0)
+    assert any(hit != missed for hit, missed, _ in counted)
