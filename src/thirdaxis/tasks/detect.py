@@ -12,12 +12,10 @@ from thirdaxis.tasks.detection.run import resume, train
 from thirdaxis.tasks.detection.settings import DetectSettings
 from thirdaxis.tasks.detection.slab import Looking
 from thirdaxis.tasks.detection.truth import find_truth
-from thirdaxis.tasks.engine import Display
 
 __all__ = [
     "DetectPlan",
     "DetectSettings",
-    "Display",
     "Evaluation",
     "Finder",
     "Linking",
