@@ -20,6 +20,7 @@ MADE = {
         lambda: nn.BatchNorm2d(4, affine=False, momentum=None),
         lambda: nn.BatchNorm2d(4, track_running_stats=False),
     ],
+    nn.SyncBatchNorm: [lambda: nn.SyncBatchNorm(4)],
 }
 CASES = [(kind, i) for kind in LAYERS for i in range(len(MADE.get(kind, [kind])))]
 

@@ -108,7 +108,7 @@ def test_the_card_has_the_header_of_the_hub_and_the_facts(run, tmp_path, licence
         "plan": run.plan.plain(),
         "provenance": origin,
     }
-    (tmp_path / "README.md").write_text(card_of(config))
+    (tmp_path / "README.md").write_text(card_of(config), encoding="utf-8")
     header = metadata_load(tmp_path / "README.md")
     assert header["library_name"] == "thirdaxis" and "acs" in header["tags"]
     assert header["license"] == (licence or "other")
