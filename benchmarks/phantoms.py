@@ -52,6 +52,8 @@ def settings_of(row: Row, seed: int, told: argparse.Namespace) -> dict[str, obje
         "width": 128,
         "hidden": 256,
         "masks": False,
+        "proposals_before": (2000, 1000),
+        "proposals_after": (500, 300),
         "augment": "flips",
         "seed": seed,
         "batch": 8,

@@ -1,7 +1,7 @@
 import pytest
 
 from thirdaxis.errors import UsageError
-from thirdaxis.tasks.detection.network import make_lesion_detector
+from thirdaxis.tasks.detection.network import detector_settings, make_lesion_detector
 from thirdaxis.tasks.detection.plan import DetectPlan
 from thirdaxis.tasks.schedule import in_steps
 from thirdaxis.tasks.settings_files import default_text, make_settings
@@ -20,6 +20,14 @@ def test_the_defaults_are_the_published_ones():
     assert "# Slices the network sees, an odd number" in default_text("detect")
 
 
+def test_proposals_are_as_published_unless_told():
+    published, fewer = settings(), settings(proposals_before="9,8")
+    by_default, found = (detector_settings(one, DetectPlan.of(one)) for one in (published, fewer))
+    assert by_default.proposals_before == (12000, 6000)
+    assert found.proposals_before == (9, 8)
+    assert found.proposals_after == by_default.proposals_after == (2000, 300)
+
+
 @pytest.mark.parametrize(
     ("values", "said"),
     [
@@ -30,6 +38,7 @@ def test_the_defaults_are_the_published_ones():
         ({"interval": "nativ"}, "setting 'interval'"),
         ({"augment": "light"}, "setting 'augment'"),
         ({"anchors": []}, "setting 'anchors'"),
+        ({"proposals_before": 9}, "setting 'proposals_before'"),
         ({"size": 16}, "setting 'size'"),
         ({"score_treshold": 0.1}, "did you mean 'score_threshold'"),
         ({"patience": 2, "selection": 0, "official": False}, "patience needs slices to choose by"),

@@ -37,6 +37,9 @@ def detector_settings(settings: DetectSettings, plan: DetectPlan) -> DetectorSet
         "overlap": settings.nms,
         "most": settings.most,
     }
+    for name in ("proposals_before", "proposals_after"):
+        if (counts := getattr(settings, name)) is not None:
+            told[name] = counts
     if is_volumetric(settings.network):
         if settings.overrides or settings.place or settings.statistics:
             raise UsageError(
