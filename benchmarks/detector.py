@@ -23,9 +23,9 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 import thirdaxis
-from thirdaxis.nets.lesion_backbone import encoder_named
-from thirdaxis.nets.lesion_detector import LesionDetector, make_detector
-from thirdaxis.nets.lesion_settings import DetectorSettings
+from thirdaxis.nets.lesion.backbone import encoder_named
+from thirdaxis.nets.lesion.detector import LesionDetector, make_detector
+from thirdaxis.nets.lesion.settings import DetectorSettings
 
 # Of the networks of the papers, "Asymmetric 3D Context Fusion for Universal Lesion Detection",
 # table 1, which calls multiply-accumulates of the backbone GFLOPs.

@@ -15,11 +15,11 @@ from pathlib import Path
 import numpy as np
 import tables
 
-from thirdaxis.data.grabcut import QUADRILATERAL, grabcut
 from thirdaxis.data.grid import to_grid
+from thirdaxis.data.lesions.grabcut import QUADRILATERAL, grabcut
+from thirdaxis.data.lesions.pixels import slice_pixels
+from thirdaxis.data.lesions.recist import extent, recist
 from thirdaxis.data.pairs import find_pairs
-from thirdaxis.data.recist import extent, recist
-from thirdaxis.data.slice_pixels import slice_pixels
 from thirdaxis.data.volume import read_labels, read_volume
 
 WIDE, LUNG = (-1024.0, 2050.0), (-1024.0, 400.0)

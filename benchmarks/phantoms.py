@@ -21,10 +21,10 @@ import runs
 import tables
 import yaml
 
-from thirdaxis.data.deeplesion import read_deeplesion
-from thirdaxis.data.detections import read_detections
-from thirdaxis.data.lesions import KeySlice
-from thirdaxis.data.phantoms import phantom_note
+from thirdaxis.data.lesions.deeplesion import read_deeplesion
+from thirdaxis.data.lesions.detections import read_detections
+from thirdaxis.data.lesions.key_slice import KeySlice
+from thirdaxis.data.phantoms.sets import phantom_note
 from thirdaxis.metrics.bootstrap import bootstrap
 from thirdaxis.metrics.froc import HEADLINE, RATES, Froc, froc
 from thirdaxis.tasks.detection.froc_plot import draw_froc, froc_line

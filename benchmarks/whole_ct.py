@@ -23,12 +23,12 @@ from pathlib import Path
 import torch
 from tables import leave, threads_and_load, versions
 
-from thirdaxis.data.detections import read_detections, write_detections
-from thirdaxis.data.phantoms import phantom_note
+from thirdaxis.data.lesions.detections import read_detections, write_detections
+from thirdaxis.data.phantoms.sets import phantom_note
 from thirdaxis.data.volume import Volume
 from thirdaxis.metrics.froc import froc, froc_intervals
 from thirdaxis.metrics.froc_paired import froc_difference
-from thirdaxis.nets.lesion_detector import make_detector
+from thirdaxis.nets.lesion.detector import make_detector
 from thirdaxis.tasks.detection.finder import Finder, load_finder
 from thirdaxis.tasks.detection.network import detector_settings
 from thirdaxis.tasks.detection.plan import DetectPlan

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from thirdaxis.nets.lesion_settings import DetectorSettings
+from thirdaxis.nets.lesion.settings import DetectorSettings
 
 pytestmark = pytest.mark.slow
 

@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from thirdaxis.cli.main import run
-from thirdaxis.data.ct_png import write_ct_png
+from thirdaxis.data.lesions.ct_png import write_ct_png
 
 HEADER = (
     "File_name,Measurement_coordinates,Bounding_boxes,Coarse_lesion_type,Possibly_noisy,"

@@ -10,7 +10,7 @@ from thirdaxis.cli.display import say, watched
 from thirdaxis.cli.faults import show
 
 if TYPE_CHECKING:
-    from thirdaxis.data.lesions import KeySlice
+    from thirdaxis.data.lesions.key_slice import KeySlice
 
 prepare = typer.Typer(
     no_args_is_help=True, help="Make a data set ready for training, from its makers' own files."
@@ -45,10 +45,10 @@ def lesion_masks(
     ] = False,
 ) -> None:
     """Outline lesions by GrabCut from their diameters and boxes, once, for detectors with masks."""
-    from thirdaxis.data.deeplesion import read_deeplesion
-    from thirdaxis.data.lesion_boxes import read_lesion_boxes
-    from thirdaxis.data.lesion_masks import masks_of
-    from thirdaxis.data.lesion_picture import picture_of_masks
+    from thirdaxis.data.lesions.boxes import read_lesion_boxes
+    from thirdaxis.data.lesions.deeplesion import read_deeplesion
+    from thirdaxis.data.lesions.masks import masks_of
+    from thirdaxis.data.lesions.picture import picture_of_masks
 
     faults: list[str] | None = [] if leave_out_faulty else None
     if boxes is None:
@@ -88,7 +88,7 @@ def lidc(
     ] = "mode",
 ) -> None:
     """Cut the nodules of LIDC-IDRI out of its CT series; run again, it goes on where it stopped."""
-    from thirdaxis.data.lidc import prepare_lidc
+    from thirdaxis.data.lidc.prepare import prepare_lidc
 
     told = prepare_lidc(
         folder, out, side=side, rule=rule, watch=lambda series: watched(series, "cutting nodules")
@@ -133,7 +133,7 @@ def phantoms(
     ] = 0.5,
 ) -> None:
     """Draw a set of lesions that one slice cannot tell from vessels, but its neighbours can."""
-    from thirdaxis.data.phantoms import phantom_note, write_phantoms
+    from thirdaxis.data.phantoms.sets import phantom_note, write_phantoms
 
     lesions = write_phantoms(
         out,

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from thirdaxis.atomic import atomic_path
-from thirdaxis.data.dicom import is_segmentation, read_dicom
-from thirdaxis.data.dicom_seg import read_seg
+from thirdaxis.data.dicom.seg import read_seg
+from thirdaxis.data.dicom.series import is_segmentation, read_dicom
 from thirdaxis.data.images import Raw, nifti_grid, nifti_labels, read_itk, read_nifti
 from thirdaxis.errors import InputError, did_you_mean
 

@@ -4,7 +4,7 @@ import re
 from collections import defaultdict
 from pathlib import Path
 
-from thirdaxis.data.dicom import find_series
+from thirdaxis.data.dicom.series import find_series
 from thirdaxis.data.folder import Case
 from thirdaxis.data.volume import READERS, file_ending
 from thirdaxis.errors import InputError, UsageError

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from thirdaxis.data.ct_png import write_ct_png
+from thirdaxis.data.lesions.ct_png import write_ct_png
 
 COLUMNS = (
     "File_name,Measurement_coordinates,Bounding_boxes,Coarse_lesion_type,Possibly_noisy,"

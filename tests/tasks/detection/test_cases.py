@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from thirdaxis.data.lesions import KeySlice, LesionSet
+from thirdaxis.data.lesions.key_slice import KeySlice, LesionSet
 from thirdaxis.errors import InputError, UsageError
 from thirdaxis.tasks.detection.cases import named, read_lesions, slices_of, split_slices
 from thirdaxis.tasks.detection.plan import DetectPlan

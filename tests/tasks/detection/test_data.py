@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from thirdaxis.data.lesions import KeySlice
-from thirdaxis.data.rle import encoded
+from thirdaxis.data.lesions.key_slice import KeySlice
+from thirdaxis.data.lesions.rle import encoded
 from thirdaxis.tasks.detection.data import DetectData, HeldSlices, Slices, TrainingSlices, together
 from thirdaxis.tasks.detection.module import on_slice
 from thirdaxis.tasks.detection.plan import DetectPlan, detect_plan_from

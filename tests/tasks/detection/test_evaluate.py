@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from thirdaxis.data.detections import write_detections
-from thirdaxis.data.lesions import KeySlice
+from thirdaxis.data.lesions.detections import write_detections
+from thirdaxis.data.lesions.key_slice import KeySlice
 from thirdaxis.errors import InputError, UsageError
 from thirdaxis.metrics.froc import froc
 from thirdaxis.tasks.detection.evaluate import score, size_mm, write_scores

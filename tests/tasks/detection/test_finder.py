@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 import torch
 
-from thirdaxis.data.lesions import KeySlice
-from thirdaxis.data.slice_stack import slice_weights, stack_slices
+from thirdaxis.data.lesions.key_slice import KeySlice
+from thirdaxis.data.lesions.stack import slice_weights, stack_slices
 from thirdaxis.data.volume import Volume
 from thirdaxis.errors import InputError, UsageError
-from thirdaxis.nets.lesion_detector import make_detector
-from thirdaxis.nets.lesion_settings import DetectorSettings
+from thirdaxis.nets.lesion.detector import make_detector
+from thirdaxis.nets.lesion.settings import DetectorSettings
 from thirdaxis.tasks.detection.data import Slices
 from thirdaxis.tasks.detection.finder import Finder
 from thirdaxis.tasks.detection.plan import DetectPlan

@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from thirdaxis.data.lesions import KeySlice
+from thirdaxis.data.lesions.key_slice import KeySlice
 from thirdaxis.tasks.detection.module import DetectModule
 from thirdaxis.tasks.detection.network import make_lesion_detector
 from thirdaxis.tasks.detection.plan import DetectPlan

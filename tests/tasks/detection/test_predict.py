@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from thirdaxis.data.detections import read_detections
+from thirdaxis.data.lesions.detections import read_detections
 from thirdaxis.errors import InputError, UsageError
-from thirdaxis.nets.lesion_detector import make_detector
+from thirdaxis.nets.lesion.detector import make_detector
 from thirdaxis.tasks.detection.link import Linking
 from thirdaxis.tasks.detection.network import detector_settings
 from thirdaxis.tasks.detection.plan import DetectPlan

@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from thirdaxis.cli.main import run as command
-from thirdaxis.data.deeplesion import read_deeplesion
-from thirdaxis.data.detections import read_detections
+from thirdaxis.data.lesions.deeplesion import read_deeplesion
+from thirdaxis.data.lesions.detections import read_detections
 from thirdaxis.metrics.froc import froc
 from thirdaxis.tasks import runs
 from thirdaxis.tasks.detection.cases import slices_of

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from thirdaxis.errors import UsageError
-from thirdaxis.nets.lesion_svd import SvdDetector
+from thirdaxis.nets.lesion.svd import SvdDetector
 from thirdaxis.tasks import runs
 from thirdaxis.tasks.detection.network import make_lesion_detector
 from thirdaxis.tasks.detection.plan import DetectPlan

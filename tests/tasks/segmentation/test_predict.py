@@ -8,7 +8,7 @@ import SimpleITK as sitk
 import torch
 from torch import nn
 
-from thirdaxis.data.dicom_seg import read_seg
+from thirdaxis.data.dicom.seg import read_seg
 from thirdaxis.data.volume import read_labels, read_volume
 from thirdaxis.errors import InputError, UsageError
 from thirdaxis.tasks.segment import (

@@ -5,10 +5,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from thirdaxis.data.deeplesion import TABLE, read_deeplesion
-from thirdaxis.data.lesion_boxes import read_lesion_boxes
-from thirdaxis.data.lesion_masks import masks_of
-from thirdaxis.data.lesions import KeySlice, LesionSet
+from thirdaxis.data.lesions.boxes import read_lesion_boxes
+from thirdaxis.data.lesions.deeplesion import TABLE, read_deeplesion
+from thirdaxis.data.lesions.key_slice import KeySlice, LesionSet
+from thirdaxis.data.lesions.masks import masks_of
 from thirdaxis.data.split import check_apart, share, split
 from thirdaxis.errors import InputError, UsageError
 from thirdaxis.tasks.detection.data import Slices

@@ -10,8 +10,8 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from torchvision.tv_tensors import Mask
 
-from thirdaxis.data.lesion_masks import decoded
-from thirdaxis.data.lesions import KeySlice, SliceReader
+from thirdaxis.data.lesions.key_slice import KeySlice, SliceReader
+from thirdaxis.data.lesions.masks import decoded
 from thirdaxis.tasks.detection.augment import changed, fitted, to_middles, to_sides
 from thirdaxis.tasks.detection.plan import DetectPlan
 from thirdaxis.tasks.detection.settings import DetectSettings

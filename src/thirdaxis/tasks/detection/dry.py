@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from thirdaxis.data.lesions import KeySlice, LesionSet
+from thirdaxis.data.lesions.key_slice import KeySlice, LesionSet
 from thirdaxis.tasks.detection.cases import make_plan, slices_of, split_slices
 from thirdaxis.tasks.detection.data import DetectData
 from thirdaxis.tasks.detection.module import DetectModule

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 
 from thirdaxis.atomic import write_text
-from thirdaxis.data.detections import Detections
-from thirdaxis.data.lesions import KeySlice
+from thirdaxis.data.lesions.detections import Detections
+from thirdaxis.data.lesions.key_slice import KeySlice
 from thirdaxis.errors import UsageError, did_you_mean
 from thirdaxis.metrics.boxes import iobb, iou
 from thirdaxis.metrics.froc import RATES, Froc, FrocIntervals, froc, froc_intervals

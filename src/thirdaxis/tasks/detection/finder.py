@@ -12,7 +12,7 @@ from torchvision.tv_tensors import Mask
 from thirdaxis.data.grid import CANONICAL, to_grid
 from thirdaxis.data.volume import Volume
 from thirdaxis.errors import InputError
-from thirdaxis.nets.lesion_detector import LesionDetector
+from thirdaxis.nets.lesion.detector import LesionDetector
 from thirdaxis.tasks.detection.augment import fitted, to_sides
 from thirdaxis.tasks.detection.measure import Boxes, mask_diameters
 from thirdaxis.tasks.detection.plan import DetectPlan

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import numpy as np
 
-from thirdaxis.data.detections import Detections, coco_names, read_detections
-from thirdaxis.data.lesions import KeySlice
+from thirdaxis.data.lesions.detections import Detections, coco_names, read_detections
+from thirdaxis.data.lesions.key_slice import KeySlice
 from thirdaxis.errors import InputError, UsageError, did_you_mean
 from thirdaxis.tasks.detection.truth import Truth
 

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from thirdaxis.data.lesions import KeySlice
+from thirdaxis.data.lesions.key_slice import KeySlice
 from thirdaxis.metrics.froc import froc
 from thirdaxis.tasks.detection.plan import DetectPlan
 from thirdaxis.tasks.detection.settings import DetectSettings

@@ -8,9 +8,9 @@ import torch
 from thirdaxis.errors import UsageError
 from thirdaxis.nets.build import weights_named
 from thirdaxis.nets.frozen import freeze
-from thirdaxis.nets.lesion_detector import LesionDetector, make_detector
-from thirdaxis.nets.lesion_settings import DetectorSettings
-from thirdaxis.nets.lesion_svd import SvdSettings, make_svd_detector
+from thirdaxis.nets.lesion.detector import LesionDetector, make_detector
+from thirdaxis.nets.lesion.settings import DetectorSettings
+from thirdaxis.nets.lesion.svd import SvdSettings, make_svd_detector
 from thirdaxis.nets.natural import is_volumetric
 from thirdaxis.nets.starts import start_anew
 from thirdaxis.tasks.detection.plan import DetectPlan

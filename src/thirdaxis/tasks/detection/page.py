@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from thirdaxis.data.lesions import KeySlice
+from thirdaxis.data.lesions.key_slice import KeySlice
 from thirdaxis.errors import InputError
 from thirdaxis.metrics.froc import RATES
 from thirdaxis.tasks.detection.evaluate import OVERLAPS, Evaluation, OneImage, Scored, size_mm

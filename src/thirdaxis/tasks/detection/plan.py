@@ -8,7 +8,7 @@ from typing import Any, Literal, Self
 from torch import Tensor
 
 from thirdaxis.data.intensity import Window
-from thirdaxis.data.slice_stack import INTERVAL_MM, interval_for
+from thirdaxis.data.lesions.stack import INTERVAL_MM, interval_for
 from thirdaxis.tasks.detection.settings import DetectSettings
 
 STRIDE = 32

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from thirdaxis.atomic import write_text
-from thirdaxis.data.detections import Detections, read_detections, write_detections
+from thirdaxis.data.lesions.detections import Detections, read_detections, write_detections
 from thirdaxis.data.volume import Volume
 from thirdaxis.errors import InputError, UsageError
 from thirdaxis.tasks.detection.finder import Finder, load_finder

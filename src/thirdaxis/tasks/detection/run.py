@@ -4,7 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import thirdaxis
-from thirdaxis.data.lesions import LesionSet
+from thirdaxis.data.lesions.key_slice import LesionSet
 from thirdaxis.tasks.detection.cases import make_plan, read_lesions, slices_of, split_slices
 from thirdaxis.tasks.detection.data import DetectData
 from thirdaxis.tasks.detection.module import DetectModule

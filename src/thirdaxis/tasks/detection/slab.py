@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from thirdaxis.errors import UsageError, did_you_mean
-from thirdaxis.nets.lesion_detector import LesionDetector
+from thirdaxis.nets.lesion.detector import LesionDetector
 from thirdaxis.tasks.detection.stacks import Mix
 
 Item = TypeVar("Item")

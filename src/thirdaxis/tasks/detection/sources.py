@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from thirdaxis.data.deeplesion_volume import StoredSeries, stored_series
 from thirdaxis.data.folder import Case, read_case
+from thirdaxis.data.lesions.deeplesion_volume import StoredSeries, stored_series
 from thirdaxis.data.volume import Volume
 from thirdaxis.tasks.scans import find_scans
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from thirdaxis.data.slice_stack import SNAP, slice_weights
+from thirdaxis.data.lesions.stack import SNAP, slice_weights
 
 Mix = tuple[tuple[int, float], ...]
 """A slice between slices: the number of each and its weight; weights add up to 1."""

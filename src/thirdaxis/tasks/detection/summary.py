@@ -4,9 +4,9 @@ import math
 from typing import Any
 
 from thirdaxis.atomic import write_text
-from thirdaxis.data.detections import Found, write_detections
-from thirdaxis.data.lesions import LesionSet
-from thirdaxis.data.phantoms import phantom_note
+from thirdaxis.data.lesions.detections import Found, write_detections
+from thirdaxis.data.lesions.key_slice import LesionSet
+from thirdaxis.data.phantoms.sets import phantom_note
 from thirdaxis.metrics.froc import RATES
 from thirdaxis.tasks.classification.evaluate import json_text
 from thirdaxis.tasks.detection.cases import slices_of

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import numpy as np
 
-from thirdaxis.data.deeplesion import IMAGES, TABLE, key_slices, read_deeplesion
-from thirdaxis.data.deeplesion_table import SPLITS, read_lesion_table, row_faults
-from thirdaxis.data.lesion_boxes import read_lesion_boxes
-from thirdaxis.data.lesions import KeySlice, LesionSet, SliceReader
-from thirdaxis.data.phantoms import phantom_note
+from thirdaxis.data.lesions.boxes import read_lesion_boxes
+from thirdaxis.data.lesions.deeplesion import IMAGES, TABLE, key_slices, read_deeplesion
+from thirdaxis.data.lesions.deeplesion_table import SPLITS, read_lesion_table, row_faults
+from thirdaxis.data.lesions.key_slice import KeySlice, LesionSet, SliceReader
+from thirdaxis.data.phantoms.sets import phantom_note
 from thirdaxis.errors import InputError, UsageError, did_you_mean
 from thirdaxis.tasks.detection.cases import named, read_lesions
 from thirdaxis.tasks.detection.settings import DetectSettings

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
 
-from thirdaxis.data.dicom_seg import write_seg
+from thirdaxis.data.dicom.seg import write_seg
 from thirdaxis.data.folder import Case, read_case
 from thirdaxis.data.volume import file_ending, read_labels, write_labels
 from thirdaxis.errors import InputError, UsageError, did_you_mean

@@ -1,0 +1,1 @@
+"""DICOM: series of images in, segmentation objects out."""

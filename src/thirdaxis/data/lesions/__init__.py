@@ -1,0 +1,1 @@
+"""Lesions marked on single slices: readers, outlines, detections."""

@@ -1,0 +1,1 @@
+"""LIDC-IDRI: series and XML files to nodules, crops and ratings."""

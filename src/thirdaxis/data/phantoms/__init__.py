@@ -1,0 +1,1 @@
+"""Lesion phantoms in the layout of DeepLesion."""

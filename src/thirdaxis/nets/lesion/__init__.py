@@ -1,0 +1,1 @@
+"""The universal lesion detector, and the one of SVD-Net."""
