@@ -129,4 +129,7 @@ def test_faults_are_one_line(place, found, capsys):
     run, scan = str(place / "run"), str(place / "s0.nii.gz")
     assert command(["predict", run, scan, "--score", "2"]) == 2
     assert command(["predict", run, scan, "--margin", "-1"]) == 2
+    assert command(["predict", run, scan, "--flip", "depth"]) == 2
+    assert "--flip is for networks trained to segment" in capsys.readouterr().err
+    assert command(["predict", run, scan, "--margin", "-1"]) == 2
     assert "Traceback" not in capsys.readouterr().err

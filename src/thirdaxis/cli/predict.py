@@ -11,8 +11,18 @@ from thirdaxis.cli.display import say, two_bars
 from thirdaxis.cli.faults import tell_failures
 from thirdaxis.errors import UsageError
 
+# Options that one task alone understands.
+ONLY = {
+    "segment": (
+        *("label_format", "picture", "probabilities"),
+        *("overlap", "flip", "largest", "precision"),
+    ),
+    "detect": ("mode", "score", "gap", "margin", "drawn"),
+}
+
 
 def predict(
+    context: typer.Context,
     run: Annotated[
         str | None,
         typer.Argument(help="Run folder that `thirdaxis train` made; left out with --model."),
@@ -104,6 +114,7 @@ def predict(
 
     source, scans = _source_and_scans(run, inputs, model)
     trained = load_model(source, trust=trust)
+    _check_options(context, trained.settings.task)
     if trained.settings.task == "classify":
         predict_classes(trained, scans, out, accelerator)
         return
@@ -141,6 +152,19 @@ def predict(
             say=say,
         )
     tell_failures(done.failed.values())
+
+
+def _check_options(context: typer.Context, task: str) -> None:
+    """Refuses options that the network's task would ignore."""
+    foreign = [(owner, name) for owner, names in ONLY.items() if owner != task for name in names]
+    spelled = {option.name: option.opts[0] for option in context.command.params}
+    for owner, name in foreign:
+        source = context.get_parameter_source(name)
+        if source is not None and source.name == "COMMANDLINE":
+            raise UsageError(
+                f"{spelled[name]} is for networks trained to {owner}, this one was trained to "
+                f"{task}; leave it out"
+            )
 
 
 def _source_and_scans(run: str | None, inputs: Path | None, model: str | None) -> tuple[str, Path]:
