@@ -1,5 +1,7 @@
 """Box and mask heads: torchvision's, with the sizes, samples and losses of the papers."""
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -53,6 +55,21 @@ def box_losses(scores: Tensor, moves: Tensor, labels: Tensor, targets: Tensor) -
     return F.cross_entropy(scores, labels), lost / max(1, len(labels))
 
 
+def region_rules(settings: DetectorSettings) -> dict[str, Any]:
+    """How regions are sampled, matched and thinned out, as torchvision's heads take it."""
+    count, share = settings.regions
+    return {
+        "fg_iou_thresh": settings.region_overlap,
+        "bg_iou_thresh": settings.region_overlap,
+        "batch_size_per_image": count,
+        "positive_fraction": share,
+        "bbox_reg_weights": CODER,
+        "score_thresh": settings.score_threshold,
+        "nms_thresh": settings.overlap,
+        "detections_per_img": settings.most,
+    }
+
+
 class Heads(RoIHeads):
     """torchvision's heads on the one map of stride 4, with two classes, lesion and background.
 
@@ -68,7 +85,6 @@ class Heads(RoIHeads):
 
     def __init__(self, settings: DetectorSettings) -> None:
         width, hidden, narrow = settings.width, settings.hidden, settings.mask_width
-        count, share = settings.regions
         box_head = TwoMLPHead(width * BOX_SIDE**2, hidden)
         for layer in (box_head.fc6, box_head.fc7):
             nn.init.xavier_uniform_(layer.weight)
@@ -77,24 +93,17 @@ class Heads(RoIHeads):
         for layer, spread in ((predictor.cls_score, 0.01), (predictor.bbox_pred, 0.001)):
             nn.init.normal_(layer.weight, std=spread)
             nn.init.zeros_(layer.bias)
-        masks: tuple[nn.Module, ...] = ()
+        masks: dict[str, nn.Module] = {}
         if settings.masks:
-            layers = MaskRCNNHeads(width, (narrow,) * 4, 1)
-            pool = RoIAlign(MASK_SIDE, 1 / 4, 2)
-            masks = (pool, layers, MaskRCNNPredictor(narrow, narrow, 2))
+            masks["mask_roi_pool"] = RoIAlign(MASK_SIDE, 1 / 4, 2)
+            masks["mask_head"] = MaskRCNNHeads(width, (narrow,) * 4, 1)
+            masks["mask_predictor"] = MaskRCNNPredictor(narrow, narrow, 2)
         super().__init__(
             RoIAlign(BOX_SIDE, 1 / 4, 2),
             box_head,
             predictor,
-            settings.region_overlap,
-            settings.region_overlap,
-            count,
-            share,
-            CODER,
-            settings.score_threshold,
-            settings.overlap,
-            settings.most,
-            *masks,
+            **region_rules(settings),
+            **masks,
         )
         self.mask_threshold = settings.mask_threshold
 

@@ -6,6 +6,8 @@ torchvision's coder, clipping and suppression count that way, and one rule throu
 than which. A lesion of 16 pixels is one of 17 there. FROC is computed with the + 1, as published.
 """
 
+from typing import Any
+
 import torch
 from torch import Tensor
 from torchvision.models.detection._utils import Matcher
@@ -76,21 +78,12 @@ class Proposals(RegionProposalNetwork):
     """
 
     def __init__(self, settings: DetectorSettings) -> None:
-        sizes, ratios = (settings.sizes,), (settings.ratios,)
-        count, share = settings.anchors
-        high, low, floor = settings.anchor_overlaps
         super().__init__(
-            AnchorGenerator(sizes, ratios),
+            AnchorGenerator((settings.sizes,), (settings.ratios,)),
             ProposalHead(settings.width, len(settings.sizes) * len(settings.ratios)),
-            high,
-            low,
-            count,
-            share,
-            by_mode(settings.proposals_before),
-            by_mode(settings.proposals_after),
-            settings.proposal_overlap,
+            **proposal_rules(settings),
         )
-        self.proposal_matcher = BestAnchors(high, low, floor)
+        self.proposal_matcher = BestAnchors(*settings.anchor_overlaps)
 
     def assign_targets_to_anchors(
         self, anchors: list[Tensor], targets: list[dict[str, Tensor]]
@@ -131,6 +124,21 @@ class Proposals(RegionProposalNetwork):
         sized = None if targets is None else [{**t, "size": size} for t in targets]
         images = ImageList(padded, [size] * count)
         return self(images, {"map": in_single(plane)}, sized)
+
+
+def proposal_rules(settings: DetectorSettings) -> dict[str, Any]:
+    """How proposals are sampled, matched and thinned out, as torchvision's network takes it."""
+    high, low, _ = settings.anchor_overlaps
+    count, share = settings.anchors
+    return {
+        "fg_iou_thresh": high,
+        "bg_iou_thresh": low,
+        "batch_size_per_image": count,
+        "positive_fraction": share,
+        "pre_nms_top_n": by_mode(settings.proposals_before),
+        "post_nms_top_n": by_mode(settings.proposals_after),
+        "nms_thresh": settings.proposal_overlap,
+    }
 
 
 def by_mode(counts: tuple[int, int]) -> dict[str, int]:

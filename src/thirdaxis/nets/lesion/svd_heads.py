@@ -12,8 +12,8 @@ from torchvision.models.detection.roi_heads import RoIHeads
 from torchvision.models.detection.rpn import RegionProposalNetwork
 from torchvision.ops import MultiScaleRoIAlign
 
-from thirdaxis.nets.lesion.heads import BOX_SIDE, CODER
-from thirdaxis.nets.lesion.proposals import BestAnchors, ProposalHead, by_mode, in_single
+from thirdaxis.nets.lesion.heads import BOX_SIDE, region_rules
+from thirdaxis.nets.lesion.proposals import BestAnchors, ProposalHead, in_single, proposal_rules
 from thirdaxis.nets.lesion.settings import DetectorSettings
 
 FINEST = 4  # stride of the finest map
@@ -41,20 +41,12 @@ class PyramidProposals(RegionProposalNetwork):
 
     def __init__(self, settings: DetectorSettings) -> None:
         sizes = tuple((size,) for size in settings.sizes)
-        count, share = settings.anchors
-        high, low, floor = settings.anchor_overlaps
         super().__init__(
             AnchorGenerator(sizes, (settings.ratios,) * len(sizes)),
             ProposalHead(settings.width, len(settings.ratios)),
-            high,
-            low,
-            count,
-            share,
-            by_mode(settings.proposals_before),
-            by_mode(settings.proposals_after),
-            settings.proposal_overlap,
+            **proposal_rules(settings),
         )
-        self.proposal_matcher = BestAnchors(high, low, floor)
+        self.proposal_matcher = BestAnchors(*settings.anchor_overlaps)
 
     def of_map(
         self,
@@ -83,19 +75,11 @@ class PyramidHeads(RoIHeads):
     """
 
     def __init__(self, settings: DetectorSettings, classes: int) -> None:
-        count, share = settings.regions
         super().__init__(
             MultiScaleRoIAlign(list(POOLED), BOX_SIDE, 2),
             TwoMLPHead(settings.width * BOX_SIDE**2, settings.hidden),
             FastRCNNPredictor(settings.hidden, classes + 1),
-            settings.region_overlap,
-            settings.region_overlap,
-            count,
-            share,
-            CODER,
-            settings.score_threshold,
-            settings.overlap,
-            settings.most,
+            **region_rules(settings),
         )
 
     def losses(
