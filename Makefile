@@ -21,7 +21,7 @@ quickstart: $(STAMPS)/scans  ## pretrain on 2D shapes, convert, fine-tune on 3D 
 	OMP_WAIT_POLICY=PASSIVE $(BIN)/thirdaxis quickstart --out quickstart
 
 test: $(STAMPS)/dev docs  ## run every test and build the documentation strictly
-	$(TEST_ENV) $(BIN)/python -m pytest -n $(WORKERS) --durations=15
+	$(TEST_ENV) $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal --durations=15
 
 test-oldest: $(OLDEST)/.stamp  ## run the converter's tests on the oldest supported torch
 	$(TEST_ENV) $(OLDEST)/bin/python -m pytest -n $(WORKERS) \
