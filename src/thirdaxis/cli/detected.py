@@ -91,16 +91,20 @@ def evaluate_lesions(
 
 def _print(scores: "Evaluation", against: Path | None, page: Path) -> None:
     every = scores.groups[0].froc
-    table = Table(title=f"{every.lesions} lesions on {every.images} images")
-    for head in ("group", "lesions", "FROC", "95 % interval", *(f"at {rate}" for rate in RATES)):
+    table = Table(
+        title=f"{every.lesions} lesions on {every.images} images; their share that is found at "
+        "so many false positives an image",
+        padding=0,
+    )
+    for head in ("group", "lesions", "FROC", "95 %", *RATES):
         table.add_column(head, justify="left" if head == "group" else "right")
     for group in scores.groups:
         low, high = group.ends.mean
         table.add_row(
             group.name,
             str(group.froc.lesions),
-            f"{group.froc.mean:.4f}",
-            f"{low:.4f} to {high:.4f}",
+            f"{group.froc.mean:.3f}",
+            f"{low:.3f}–{high:.3f}",
             *(f"{value:.3f}" for value in group.froc.sensitivity_at()),
         )
     console = Console(soft_wrap=True)
