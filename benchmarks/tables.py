@@ -39,6 +39,8 @@ def leave(
         f"benchmarks/{script or name}.py",
         *(sys.argv[1:] if command is None else command),
     ]
+    # Where files lie on this machine is nobody's concern.
+    words = [Path(word).name if Path(word).is_absolute() else word for word in words]
     text = [f"# {title}, {date.today()}", "", f"`{shlex.join(words)}`", "", *lines, ""]
     RESULTS.mkdir(exist_ok=True)
     target = RESULTS / f"{date.today()}-{name}.md"
