@@ -5,7 +5,7 @@ import io
 import math
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -154,3 +154,14 @@ def read_history(path: Path) -> list[dict[str, float]]:
             {name: float(value) if value else math.nan for name, value in row.items()}
             for row in csv.DictReader(stream)
         ]
+
+
+def best_row(history: Sequence[Mapping[str, float]], score: str) -> Mapping[str, float] | None:
+    """The first epoch of the highest score; none where it was never found.
+
+    Args:
+        history: from `read_history`.
+        score: the column's name, such as `val_dice`.
+    """
+    scored = [row for row in history if not math.isnan(row[score])]
+    return max(scored, key=lambda row: row[score], default=None)

@@ -16,6 +16,7 @@ from thirdaxis.nets.programs import programs
 from thirdaxis.nets.saved import fill_exactly, weights_of
 from thirdaxis.tasks.classification.network import make_classifier
 from thirdaxis.tasks.detection.network import make_lesion_detector
+from thirdaxis.tasks.hardware import pick_device
 from thirdaxis.tasks.keep import BEST, LAST, read_checkpoint
 from thirdaxis.tasks.kinds import KINDS, AnyPlan
 from thirdaxis.tasks.run_folder import SETTINGS, read_run
@@ -64,6 +65,16 @@ class Model:
     settings: RunSettings
     plan: AnyPlan
     provenance: Mapping[str, Any]
+
+    def moved(self, accelerator: str | None = None) -> torch.device:
+        """Moves the network, in place, to the device to predict on, and returns that.
+
+        Args:
+            accelerator: `auto`, `cpu` or `gpu`; none takes the run's own.
+        """
+        device = pick_device(accelerator or self.settings.accelerator)
+        self.net.to(device)
+        return device
 
     def config(self) -> dict[str, Any]:
         """What `config.json` holds, but for the hash of the weights."""

@@ -1,13 +1,12 @@
 """The page of a training run, finished or under way: what came of it, how, and from what."""
 
 import json
-import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from thirdaxis.errors import InputError
-from thirdaxis.tasks.keep import HISTORY, read_history
+from thirdaxis.tasks.keep import HISTORY, best_row, read_history
 from thirdaxis.tasks.page import (
     Facts,
     Fixed,
@@ -108,8 +107,7 @@ def training_parts(
     if not history:
         return [Text("No epoch is done yet.")]
     score = next(name for name in history[0] if name.startswith("val_"))
-    scored = [row for row in history if not math.isnan(row[score])]
-    best = max(scored, key=lambda row: row[score], default=None)
+    best = best_row(history, score)
     facts = [
         ("epochs", f"{len(history)} of {run.settings.epochs}", f"{history[-1]['step']:.0f} steps"),
         ("training loss", f"{history[-1]['train_loss']:.4f}", "last epoch"),

@@ -18,7 +18,7 @@ from thirdaxis.tasks.classification.plan import ClassifyPlan
 from thirdaxis.tasks.classification.settings import ClassifySettings
 from thirdaxis.tasks.classification.table import Answers
 from thirdaxis.tasks.engine import Watch, no_watch
-from thirdaxis.tasks.hardware import autocast, pick_device
+from thirdaxis.tasks.hardware import autocast
 from thirdaxis.tasks.model import Model, load_model
 from thirdaxis.tasks.module import RunModule
 from thirdaxis.tasks.scans import find_scans
@@ -77,8 +77,7 @@ def load_classifier(
     model = load_model(path, task="classify", trust=trust)
     settings, plan = model.settings, model.plan
     assert isinstance(settings, ClassifySettings) and isinstance(plan, ClassifyPlan)
-    device = pick_device(accelerator or settings.accelerator)
-    return Classifier(model.net.to(device), settings, plan, device)
+    return Classifier(model.net, settings, plan, model.moved(accelerator))
 
 
 def predict(

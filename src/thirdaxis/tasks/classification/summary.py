@@ -1,6 +1,5 @@
 """The end of a classification run: held-out samples through the chosen network, and scores."""
 
-import math
 from typing import Any
 
 from thirdaxis.atomic import write_text
@@ -13,7 +12,7 @@ from thirdaxis.tasks.classification.pictures import (
 )
 from thirdaxis.tasks.classification.predict import answer, load_classifier
 from thirdaxis.tasks.engine import Display
-from thirdaxis.tasks.keep import HISTORY, read_history
+from thirdaxis.tasks.keep import HISTORY, best_row, read_history
 from thirdaxis.tasks.model import keep_model
 from thirdaxis.tasks.pictures import draw_curves
 from thirdaxis.tasks.run_folder import CURVES, METRICS, PICTURES, Run
@@ -42,8 +41,7 @@ def finish(run: Run[Any, Any], cases: Cases, shown: Display) -> dict[str, object
     told = scores.plain()
     write_text(run.folder / SCORES, json_text(told))
     _draw(run, history, scores)
-    scored = [row for row in history if not math.isnan(row["val_auc"])]
-    best = max(scored, key=lambda row: row["val_auc"], default=None)
+    best = best_row(history, "val_auc")
     metrics: dict[str, object] = {
         "epochs": len(history),
         "steps": int(history[-1]["step"]),

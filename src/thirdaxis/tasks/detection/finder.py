@@ -25,7 +25,7 @@ from thirdaxis.tasks.detection.slab import (
     through_windows,
 )
 from thirdaxis.tasks.detection.stacks import Mix, depth_grid, mixed, mixes_around
-from thirdaxis.tasks.hardware import autocast, pick_device
+from thirdaxis.tasks.hardware import autocast
 from thirdaxis.tasks.model import Model, load_model
 from thirdaxis.tasks.segmentation.windows import Told, tell_nobody
 
@@ -150,5 +150,4 @@ def load_finder(
     settings, plan = model.settings, model.plan
     assert isinstance(settings, DetectSettings) and isinstance(plan, DetectPlan)
     assert isinstance(model.net, LesionDetector)
-    device = pick_device(accelerator or settings.accelerator)
-    return Finder(model.net.to(device), settings, plan, device)
+    return Finder(model.net, settings, plan, model.moved(accelerator))

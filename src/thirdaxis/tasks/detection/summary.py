@@ -1,6 +1,5 @@
 """The end of a run of lesion detection: test slices through the chosen network, and scores."""
 
-import math
 from typing import Any
 
 from thirdaxis.atomic import write_text
@@ -16,8 +15,7 @@ from thirdaxis.tasks.detection.key_slices import detect_slices
 from thirdaxis.tasks.detection.page import write_scores_page
 from thirdaxis.tasks.detection.truth import Truth
 from thirdaxis.tasks.engine import Display
-from thirdaxis.tasks.hardware import pick_device
-from thirdaxis.tasks.keep import HISTORY, read_history
+from thirdaxis.tasks.keep import HISTORY, best_row, read_history
 from thirdaxis.tasks.model import keep_model, load_model
 from thirdaxis.tasks.pictures import draw_curves
 from thirdaxis.tasks.run_folder import CURVES, METRICS, PICTURES, Run
@@ -41,8 +39,9 @@ def finish(run: Run[Any, Any], lesions: LesionSet, shown: Display) -> dict[str, 
     settings, folder = run.settings, run.folder
     history = read_history(folder / HISTORY)
     test = slices_of(lesions, run.test, settings, run.plan)
-    net = load_model(folder).net.to(pick_device(settings.accelerator))
-    answers = detect_slices(net, test, settings.batch, shown.watch, settings.workers)
+    model = load_model(folder)
+    model.moved()
+    answers = detect_slices(model.net, test, settings.batch, shown.watch, settings.workers)
     found = {name: Found(*one) for name, one in answers.items()}
     write_detections(folder / DETECTIONS, found)
     note = phantom_note(settings.data) or ""
@@ -50,8 +49,7 @@ def finish(run: Run[Any, Any], lesions: LesionSet, shown: Display) -> dict[str, 
     scores = score(truth, found, draws=settings.draws, seed=settings.seed)
     write_scores(scores, folder)
     _draw(run, history, scores)
-    validated = [row for row in history if not math.isnan(row["val_froc"])]
-    best = max(validated, key=lambda row: row["val_froc"], default=None)
+    best = best_row(history, "val_froc")
     every = scores.groups[0]
     metrics: dict[str, object] = {
         "epochs": len(history),

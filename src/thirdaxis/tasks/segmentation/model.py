@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-from thirdaxis.tasks.hardware import pick_device
 from thirdaxis.tasks.model import Model, load_model
 from thirdaxis.tasks.segmentation.plan import Plan
 from thirdaxis.tasks.segmentation.segmenter import Segmenter
@@ -28,5 +27,4 @@ def load_segmenter(
     model = load_model(path, task="segment", trust=trust)
     settings, plan = model.settings, model.plan
     assert isinstance(settings, SegmentSettings) and isinstance(plan, Plan)
-    device = pick_device(accelerator or settings.accelerator)
-    return Segmenter(model.net.to(device), settings, plan, device)
+    return Segmenter(model.net, settings, plan, model.moved(accelerator))

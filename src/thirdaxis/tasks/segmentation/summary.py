@@ -8,7 +8,7 @@ from typing import Any
 
 from thirdaxis.atomic import write_text
 from thirdaxis.data.volume import read_labels, write_labels
-from thirdaxis.tasks.keep import HISTORY, read_history
+from thirdaxis.tasks.keep import HISTORY, best_row, read_history
 from thirdaxis.tasks.model import keep_model
 from thirdaxis.tasks.page import Section
 from thirdaxis.tasks.pictures import draw_curves, draw_overlay
@@ -39,8 +39,7 @@ def finish(run: Run, say: Callable[[str], None]) -> dict[str, object]:
     draw_curves(history, run.folder / CURVES)
     table = scores.summary()
     pictures = _draw_cases(run, scores)
-    validated = [row for row in history if not math.isnan(row["val_dice"])]
-    best = max(validated, key=lambda row: row["val_dice"], default=None)
+    best = best_row(history, "val_dice")
     steps = history[-1]["step"]
     seconds = sum(row["seconds"] for row in history)
     metrics: dict[str, object] = {
