@@ -5,7 +5,7 @@ from torch import nn
 from torchvision import models
 
 from thirdaxis.errors import UsageError
-from thirdaxis.tasks.classification.network import make_classifier
+from thirdaxis.tasks.classification.network import make_classifier, slices_read
 from thirdaxis.tasks.classification.plan import ClassifyPlan
 from thirdaxis.tasks.classification.settings import ClassifySettings
 
@@ -66,3 +66,25 @@ def test_a_mixer_of_fixed_depth_takes_that_of_the_boxes():
 def test_what_gives_no_classes_is_refused(network, message):
     with pytest.raises(UsageError, match=message):
         make(network)
+
+
+@pytest.mark.parametrize(
+    ("told", "read"),
+    [
+        ({"fusion": "slicewise"}, 2),  # slices 0 and 32
+        ({"fusion": "slicewise", "depth_stride": False}, 34),
+        ({"fusion": "i3d"}, 34),
+    ],
+)
+def test_strides_may_leave_a_slicewise_network_few_slices(told, read):
+    plan = ClassifyPlan("classes", ("a", "b"), (5, 5), 1, (34, 34, 34))
+    net = make("torchvision:mobilenet_v2", plan, **told).net
+    assert slices_read(net, (1, 34, 34, 34)) == read
+    assert net.training
+
+
+def test_counting_slices_draws_no_chance():
+    net = make("lidc:resnet18", fusion="slicewise").net
+    before = torch.get_rng_state()
+    assert slices_read(net, (2, 6, 16, 16)) == 2
+    assert torch.equal(before, torch.get_rng_state())

@@ -15,6 +15,7 @@ from thirdaxis.errors import InputError, UsageError
 from thirdaxis.tasks import runs
 from thirdaxis.tasks.classification.table import read_answers
 from thirdaxis.tasks.classify import evaluate, load_classifier, predict
+from thirdaxis.tasks.engine import Display
 from thirdaxis.tasks.keep import KeepRun, read_checkpoint
 from thirdaxis.tasks.settings_files import make_settings
 
@@ -181,6 +182,13 @@ def test_other_kinds_of_runs(told, changes, tmp_path):
     )
     again = runs.resume(tmp_path / "run")
     assert again["scores"] == metrics["scores"]
+
+
+def test_a_run_says_how_many_slices_its_network_skips(told, tmp_path):
+    said: list[str] = []
+    settings = make_settings(told | {"fusion": "slicewise", "epochs": 1}, "test")
+    runs.train(settings, tmp_path / "run", Display(say=said.append))
+    assert any("reads 4 of the 8 slices" in line for line in said)
 
 
 def test_a_patient_on_both_sides_of_an_official_split_is_refused(told, table, tmp_path):

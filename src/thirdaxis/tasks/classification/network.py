@@ -1,5 +1,7 @@
 """The network of a classification run, tried on one box."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import nn
 from torchvision.models import SqueezeNet
@@ -55,6 +57,24 @@ def make_classifier(settings: ClassifySettings, plan: ClassifyPlan, *, load: boo
         )
     made.net.train()
     return made
+
+
+def slices_read(net: nn.Module, shape: Sequence[int]) -> int:
+    """How many slices of a box have a say in the network's answer.
+
+    A `slicewise` network reads one in 32 where it strides five times along depth too, which of a
+    small box may be the outermost ones alone.
+
+    Args:
+        net: 3D, in training mode, as which it is left.
+        shape: (C, D, H, W) of the box.
+    """
+    noise = torch.Generator().manual_seed(0)
+    box = torch.randn(1, *shape, generator=noise).requires_grad_()
+    answer = net.eval()(box, **beside(net, box))
+    (pull,) = torch.autograd.grad(answer.square().sum(), box)
+    net.train()
+    return int(pull.abs().amax((0, 1, 3, 4)).count_nonzero())
 
 
 def _open_end(net: nn.Module) -> None:

@@ -11,7 +11,7 @@ from thirdaxis.tasks.classification.cases import Cases, make_plan, read_cases, s
 from thirdaxis.tasks.classification.crops import Crops, prepare
 from thirdaxis.tasks.classification.data import ClassifyData
 from thirdaxis.tasks.classification.module import ClassifyModule
-from thirdaxis.tasks.classification.network import make_classifier
+from thirdaxis.tasks.classification.network import make_classifier, slices_read
 from thirdaxis.tasks.classification.plan import ClassifyPlan
 from thirdaxis.tasks.classification.settings import ClassifySettings
 from thirdaxis.tasks.classification.summary import finish
@@ -40,6 +40,12 @@ def train(
         run = Run(partial, pinned, plan, **{name: tuple(part) for name, part in parts.items()})
         made = make_classifier(pinned, plan)
         conversion = thirdaxis.report(made.net, (1, plan.channels, *plan.size))
+        read, slices = slices_read(made.net, (plan.channels, *plan.size)), plan.size[0]
+        if read < slices:
+            shown.say(
+                f"{pinned.network} with {pinned.fusion} reads {read} of the {slices} slices of a "
+                "box; it reads all of them with depth_stride: false, which takes longer"
+            )
         write_run(partial, run, str(conversion), made.told())
     run = replace(run, folder=out)
     _fit(run, made, cases, training, shown, None)
