@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from thirdaxis.cli.check import check
+from thirdaxis.cli.compare import compare
 from thirdaxis.cli.config import config
 from thirdaxis.cli.convert import convert
 from thirdaxis.cli.evaluate import evaluate
@@ -40,6 +41,7 @@ app.command("train")(train)
 app.command("evaluate")(evaluate)
 app.command("predict")(predict)
 app.command("report")(report)
+app.command("compare")(compare)
 app.command("run")(run_recipe)
 
 
