@@ -1,6 +1,7 @@
 """Two methods, several runs of each: their means, and whether they differ by more than chance."""
 
 import math
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -57,7 +58,10 @@ def independent(
         same = one[0] == other[0]
         t = 0.0 if same else math.copysign(math.inf, apart)
         return Independent(apart, apart, apart, t, len(one) + len(other) - 2.0, float(same))
-    found = stats.ttest_ind(one, other, equal_var=not welch)
+    with warnings.catch_warnings():
+        # One of the two may well be constant; its variance of 0 is right.
+        warnings.filterwarnings("ignore", message="Precision loss", category=RuntimeWarning)
+        found = stats.ttest_ind(one, other, equal_var=not welch)
     ends = found.confidence_interval(0.95)
     return Independent(
         apart,

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from thirdaxis.errors import InputError
+from thirdaxis.metrics.auc import roc_auc
 from thirdaxis.metrics.classify import score as score_classes
 from thirdaxis.metrics.paired import Paired, paired, paired_draws
 from thirdaxis.tasks.classification.summary import PREDICTIONS
@@ -141,9 +142,15 @@ def _mean_score(
         for run, row in zip(runs, rows, strict=True):
             some = torch.from_numpy(row[drawn][row[drawn] >= 0])
             if len(some):
-                assert run.truth is not None
-                scores = score_classes(run.answers[some], run.truth[some], run.kind)
-                found.append(scores.get(score, math.nan))
+                found.append(_score_of(run, some, score))
         return float(np.mean(found)) if found else math.nan
 
     return mean
+
+
+def _score_of(run: Answers, some: torch.Tensor, score: str) -> float:
+    assert run.truth is not None
+    answers, truth = run.answers[some], run.truth[some]
+    if score == "auc" and run.kind == "classes" and len(run.names) == 2:
+        return roc_auc(answers[:, 1], truth == 1)  # many times faster than all scores
+    return score_classes(answers, truth, run.kind).get(score, math.nan)
