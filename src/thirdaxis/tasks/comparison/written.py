@@ -127,16 +127,21 @@ def plain_row(found: Comparison, row: Row) -> dict[str, Any]:
 
 def markdown(found: Comparison) -> str:
     """A table for a document, with how it was made below."""
+    lines = [f"# {title(found)}", "", *table_lines(found), "", about(found)]
+    return "\n".join([*lines, *(f"\nNote: {note}." for note in found.notes)]) + "\n"
+
+
+def table_lines(found: Comparison) -> list[str]:
+    """The table alone, in Markdown."""
     heads = ["group", *([found.curve] if found.curve else []), "runs", "mean ± sd", "95 %"]
     heads += ["p runs", "by case", "95 %", "p cases"]
-    lines = [f"# {title(found)}", "", f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
+    lines = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
     for row in found.rows:
         cells = [row.group.label.replace("|", "\\|")]
         cells += [] if row.at is None else [f"{row.at:g}"]
         cells += [str(len(row.values)), spread(row), span(row.interval), *_tests(row)]
         lines.append(f"| {' | '.join(cells)} |")
-    lines += ["", about(found), *(f"\nNote: {note}." for note in found.notes)]
-    return "\n".join(lines) + "\n"
+    return lines
 
 
 def spread(row: Row) -> str:
