@@ -94,8 +94,9 @@ def settings_of(
         "channels_last": False,
     }
     if task == "lidc-classify":
-        told.weights = told.runs
-        common = lidc.settings_of(("", fusion, "random", fraction), seed, told)
+        place = {"data": told.data / "lidc_nodules", "weights": told.runs}
+        nodules = argparse.Namespace(**(vars(told) | place))
+        common = lidc.settings_of(("", fusion, "random", fraction), seed, nodules)
         return common | own | {"precision": told.precision, "batch": told.batch}
     common = {
         "fraction": fraction,
@@ -113,7 +114,7 @@ def settings_of(
     }
     if task == "hippocampus":
         return common | own | {"data": str(told.data / "msd_hippocampus"), "patch": [32, 48, 32]}
-    nodules = {
+    outlines = {
         "data": str(told.data / "lidc_nodules"),
         "labels": {"nodule": 1},
         "patient": "labels.csv:patient_id",
@@ -125,7 +126,7 @@ def settings_of(
         "foreground": 0.99,
         "augment": "lidc",
     }
-    return common | own | nodules
+    return common | own | outlines
 
 
 def folder_of(task: str, row: str, fraction: float, seed: int, told: argparse.Namespace) -> Path:
