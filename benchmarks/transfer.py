@@ -22,12 +22,11 @@ from pathlib import Path
 from typing import Any
 
 import classified
+import kernels
 import lidc
 import runs
 import tables
 
-from thirdaxis.nets.kernels import first_kernels, outside_mean
-from thirdaxis.nets.weights import read_tensors
 from thirdaxis.tasks.comparison.compare import compare
 from thirdaxis.tasks.comparison.written import about, table_lines, write_comparison
 
@@ -146,7 +145,8 @@ def train(settings: dict[str, Any], folder: Path, told: argparse.Namespace) -> b
 
 def pretrained_lines(told: argparse.Namespace) -> list[str]:
     """What became of stage 1: how well photographs are told apart, and the first kernels."""
-    heads = ("pretraining", "network", "held-out photographs", "kernels' share outside the mean")
+    heads = ("pretraining", "network", "held-out photographs")
+    heads += tuple(f"first kernels: {head}" for head in kernels.HEADS)
     lines = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
     for name, own in PRETRAININGS.items():
         folder = told.runs / "pretrain" / name
@@ -154,9 +154,8 @@ def pretrained_lines(told: argparse.Namespace) -> list[str]:
             continue
         scores = runs.read(folder / "metrics.json")["scores"]
         shown = ", ".join(f"{key} {value:.3f}" for key, value in scores.items())
-        kernels = first_kernels(read_tensors(folder / FILE))
-        share = f"{outside_mean(kernels):.3f}" if kernels.ndim == 5 else "–"
-        lines.append(f"| {name} | `{own['network']}` | {shown} | {share} |")
+        cells = [name, f"`{own['network']}`", shown, *kernels.shares(folder / FILE)]
+        lines.append(f"| {' | '.join(cells)} |")
     return lines if len(lines) > 2 else []
 
 
