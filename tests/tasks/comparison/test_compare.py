@@ -250,6 +250,10 @@ def test_unfinished_runs_are_refused_by_name_and_left_out_of_folders(three, fini
     begun = finished_run(three / "begun", {"task": "classify", "fusion": "tsm"}, None)
     with pytest.raises(InputError, match="begun: this run is not finished; go on with it by:"):
         compare([three / "acs-0", begun])
+    (three / "loop").symlink_to(three)
+    (three / ".partial").mkdir()
+    finished_run(three / ".partial" / "run", {"task": "classify"}, {"auc": 0.1})
+    finished_run(three / "acs-0" / "inside", {"task": "classify"}, {"auc": 0.1})
     found = compare([three, three / "acs-0"])
     assert found.runs == 9
     assert f"not finished and left out: {begun}" in found.notes

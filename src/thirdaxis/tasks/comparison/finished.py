@@ -114,7 +114,7 @@ def _numbers(table: dict[str, Any]) -> dict[str, float]:
 
 
 def _runs_in(place: Path) -> list[Path]:
-    """Runs below a folder; what lies in a run, or has a dot before its name, is none."""
+    """Runs below a folder, but not in runs, behind links, or where a name begins with a dot."""
     found: list[Path] = []
     for folder in _folders(place):
         if (folder / SETTINGS).is_file():
@@ -125,4 +125,8 @@ def _runs_in(place: Path) -> list[Path]:
 
 
 def _folders(place: Path) -> Iterable[Path]:
-    return (one for one in sorted(place.iterdir()) if one.is_dir() and one.name[0] != ".")
+    return (
+        one
+        for one in sorted(place.iterdir())
+        if one.is_dir() and not one.is_symlink() and one.name[0] != "."
+    )
