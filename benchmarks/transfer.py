@@ -36,7 +36,7 @@ PRETRAININGS: dict[str, dict[str, Any]] = {
     "3d": {"network": "resnet3d:18"},
     "3d-unmodified": {"network": "resnet3d:18", "depth_stride": True},
     "3d-v1c": {"network": "resnet3d:18-v1c"},
-    "2d": {"network": "torchvision:resnet18", "transform": "none"},
+    "2d": {"network": "torchvision:resnet18", "transform": "none", "shuffle_channels": False},
 }
 # Network, fusion and what it is begun from; names end in a letter, as the seed follows.
 ROWS: dict[str, tuple[str, str, str | None]] = {
@@ -67,10 +67,11 @@ def pretraining_of(name: str, told: argparse.Namespace) -> dict[str, Any]:
     """One pretraining; all see as many pictures."""
     return {
         "task": "pretrain-classify",
-        "data": str(photographs(told)),
+        "data": str(photographs(told) / "train"),
+        "validation": str(photographs(told) / "test"),
         "data_name": "CIFAR-10, a part of it",
         "size": told.size,
-        "augment": "resized_crop",
+        "augment": "padded_crop",
         "batch": told.pictures,
         "epochs": told.pretrain_epochs,
         "epoch_steps": told.pretrain_steps // told.pretrain_epochs,
