@@ -73,22 +73,22 @@ def compare(
 def _table(found: "Comparison") -> Table:
     from thirdaxis.tasks.comparison.written import chance, number, over_runs, span, spread
 
-    table = Table(box=SIMPLE_HEAD, pad_edge=False)
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
     table.add_column("group", overflow="fold")
     by_case = any(row.cases for row in found.rows)
-    heads = [*([found.curve] if found.curve else []), "runs", "mean ± sd", "95 %", "p runs"]
-    for head in (*heads, *(("by case", "p cases") if by_case else ())):
+    heads = ["runs", "mean ± sd", "95 %", "p runs", *(("by case", "p cases") if by_case else ())]
+    for head in heads:
         table.add_column(head, justify="right", no_wrap=True)
-    before = found.rows[0].at
+    before = None
     for row in found.rows:
         if row.at != before:
             table.add_section()
-        before = row.at
-        cells = [] if row.at is None else [f"{row.at:g}"]
-        cells += [str(len(row.values)), spread(row), span(row.interval).replace(" to ", "–")]
+            table.add_row(f"{found.curve} {row.at:g}")
+            before = row.at
+        cells = [str(len(row.values)), spread(row), span(row.interval).replace(" to ", "–")]
         cells.append(over_runs(row))
         if by_case:
             told = row.cases
             cells += ["", ""] if told is None else [number(told.mean, True), chance(told.p)]
-        table.add_row(row.group.label, *cells)
+        table.add_row(f"  {row.group.label}" if found.curve else row.group.label, *cells)
     return table

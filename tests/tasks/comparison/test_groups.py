@@ -32,11 +32,17 @@ def test_values_that_do_not_speak_for_themselves_stand_behind_their_name():
     assert grouped([run()], [])[0].label == "all runs"
 
 
-def test_files_are_called_by_their_name_unless_two_have_the_same():
-    runs = [run(weights="/a/one.pth"), run(weights="/b/two.pth")]
-    assert [group.label for group in grouped(runs, ["weights"])] == ["one.pth", "two.pth"]
-    runs = [run(weights="/a/best.pth"), run(weights="/b/best.pth")]
-    assert [group.label for group in grouped(runs, ["weights"])] == ["/a/best.pth", "/b/best.pth"]
+def labels(*weights):
+    return [group.label for group in grouped([run(weights=one) for one in weights], ["weights"])]
+
+
+def test_files_are_called_by_as_much_of_their_path_as_tells_them_apart():
+    assert labels("/a/one.pth", "/b/two.safetensors", None) == ["one", "two", "weights none"]
+    files = [f"/runs/{name}/best.pth" for name in ("3d", "2d")]
+    assert labels(*files) == ["3d/best", "2d/best"]
+    assert labels("/a/b/best.pth", "/c/b/best.pth") == ["a/b/best", "c/b/best"]
+    assert labels("/a/best.pth", "/a/best.pt") == ["/a/best.pth", "/a/best.pt"]
+    assert labels("library", "/x/library") == ["library", "x/library"]
 
 
 def test_the_mean_over_labels_comes_first_under_its_own_names():

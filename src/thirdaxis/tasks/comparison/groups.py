@@ -4,7 +4,7 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 from thirdaxis.errors import InputError, UsageError, did_you_mean
@@ -61,9 +61,11 @@ def grouped(runs: Sequence[Finished], by: Sequence[str]) -> list[Group]:
         key = tuple(_key(name, value_of(run, name)) for name in by)
         members.setdefault(key, []).append(run)
     told = [{name: value_of(some[0], name) for name in by} for some in members.values()]
-    labels = [_label(one) for one in told]
-    if len(set(labels)) < len(labels):
-        labels = [_label(one, whole=True) for one in told]
+    words = {name: _words([one[name] for one in told]) for name in by}
+    labels = [
+        ", ".join(_word(name, value, words[name]) for name, value in one.items()) or "all runs"
+        for one in told
+    ]
     return [
         Group(label, one, tuple(some))
         for label, one, some in zip(labels, told, members.values(), strict=True)
@@ -124,14 +126,26 @@ def _key(name: str, value: Any) -> str:
     return json.dumps(value, sort_keys=True)
 
 
-def _label(told: Mapping[str, Any], whole: bool = False) -> str:
-    return ", ".join(_word(name, value, whole) for name, value in told.items()) or "all runs"
+def _words(values: Sequence[Any]) -> dict[str, str]:
+    """Texts shortened: of paths as many parts from their end as tell them apart."""
+    texts = sorted({value for value in values if isinstance(value, str)})
+    parts = [PurePath(text).parts for text in texts]
+    for count in range(1, max(map(len, parts), default=0) + 1):
+        short = [_plain("/".join(each[-count:])) for each in parts]
+        if len(set(short)) == len(texts):
+            return dict(zip(texts, short, strict=True))
+    return {text: text for text in texts}
 
 
-def _word(name: str, value: Any, whole: bool) -> str:
+def _plain(name: str) -> str:
+    """A file's name without the ending that weights have."""
+    return re.sub(r"\.(safetensors|pth|pt|ckpt|bin)$", "", name) or name
+
+
+def _word(name: str, value: Any, words: Mapping[str, str]) -> str:
     """A value in words; what does not speak for itself stands behind its name."""
     if isinstance(value, str):
-        return value if whole else value.rstrip("/").rpartition("/")[2] or value
+        return words[value]
     if value is None:
         return f"{name} none"
     if isinstance(value, bool):
