@@ -111,6 +111,7 @@ def settings_of(
         "cache": str(told.runs / f"{task}-cache"),
         # The last network is judged, and the held-out scans are gone through but once.
         "validate_every": 4,
+        "overlap": 0.25,
     }
     if task == "hippocampus":
         return common | own | {"data": str(told.data / "msd_hippocampus"), "patch": [32, 48, 32]}

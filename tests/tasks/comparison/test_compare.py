@@ -230,7 +230,7 @@ def test_what_cannot_be_compared_is_refused(three, finished_run, tmp_path):
     with pytest.raises(InputError, match="seg is a run of the task 'segment', .* of 'classify'"):
         compare([three / "acs-0", segment])
     told = {"task": "classify", "data": "/data/others", "fusion": "acs"}
-    moved = {"task": "classify", "data": "/mnt/scans", "fusion": "acs", "seed": 7}
+    moved = {"task": "classify", "data": "/elsewhere/scans", "fusion": "acs", "seed": 7}
     elsewhere = finished_run(other / "else", told, {"auc": 0.5})
     again = finished_run(other / "moved", moved, {"auc": 0.5})
     with pytest.raises(InputError, match="else was trained on /data/others, .* name --by data"):
