@@ -15,6 +15,7 @@ import csv
 import itertools
 import math
 import statistics
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -122,16 +123,16 @@ def measured(folder: Path, volumes: dict[str, float]) -> dict[str, float]:
     }
 
 
-def baseline(told: argparse.Namespace, volumes: dict[str, float]) -> str:
-    """What the volume of the mask alone tells of the same held-out nodules."""
-    found = []
-    for one in {line["seed"]: line for line in classified.finished(told.runs)}.values():
-        folder = folder_of(key_of(one), one["seed"], told)
+def baseline(folders: Sequence[Path], volumes: dict[str, float]) -> str:
+    """What the volume of the mask alone tells of the nodules that these runs held out."""
+    found = {}
+    for folder in folders:
         answers = read_answers(folder / "predictions.csv")
         assert answers.truth is not None
         size = torch.tensor([volumes[sample] for sample in answers.samples])
-        found.append((roc_auc(size, answers.truth == 1), matched_auc(size, answers.truth, size)))
-    whole, like = (statistics.fmean(column) for column in zip(*found, strict=True))
+        whole, like = roc_auc(size, answers.truth == 1), matched_auc(size, answers.truth, size)
+        found[answers.samples] = whole, like  # once for each split
+    whole, like = (statistics.fmean(column) for column in zip(*found.values(), strict=True))
     return (
         f"Volume of the mask alone, on the same nodules: AUC {whole:.3f}, among those of like "
         f"volume {like:.3f}."
@@ -172,7 +173,7 @@ def write_table(told: argparse.Namespace, volumes: dict[str, float]) -> None:
         "patients. *Like volume*: among pairs whose volumes differ by a factor of "
         f"{LIKE_VOLUMES} at most. *Without volume*: of the log odds, log volume regressed out.",
         "",
-        baseline(told, volumes),
+        baseline(list(itertools.chain.from_iterable(folders.values())), volumes),
         "",
         "| network | fusion | start | share of patients | runs | AUC | 95 % | like volume | "
         "without volume | seconds |",

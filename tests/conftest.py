@@ -345,3 +345,41 @@ def make_lidc() -> Callable[[Path, str, str, list[list[int | None]]], LidcPatien
         return made
 
     return make
+
+
+@pytest.fixture(scope="session")
+def finished_run() -> Callable[..., Path]:
+    """Writes what a finished run of any task leaves of its settings and scores, without training.
+
+    `cases` are held-out scans with their Dice; `answers` are samples with patient, class and the
+    probability of the second class.
+    """
+    from thirdaxis.tasks.settings_files import make_settings
+
+    def write(
+        folder: Path,
+        told: dict[str, Any],
+        scores: dict[str, Any] | None,
+        cases: dict[str, float] | None = None,
+        answers: list[tuple[str, str, int, float]] | None = None,
+    ) -> Path:
+        folder.mkdir(parents=True)
+        settings = make_settings({"data": "/data/scans", **told}, "test").plain()
+        (folder / "settings.yaml").write_text(json.dumps(settings), encoding="utf-8")
+        if scores is not None:
+            content = json.dumps({"epochs": 1, "scores": scores, "seconds": 1.5})
+            (folder / "metrics.json").write_text(content, encoding="utf-8")
+        if cases is not None:
+            (folder / "validation").mkdir()
+            rows = ["case,mean_dice", *(f"{name},{value}" for name, value in cases.items())]
+            (folder / "validation" / "scores.csv").write_text("\n".join(rows), encoding="utf-8")
+        if answers is not None:
+            rows = ["sample,patient,truth,decided,probability 0,probability 1"]
+            rows += [
+                f"{sample},{patient},{truth},{int(p >= 0.5)},{1 - p},{p}"
+                for sample, patient, truth, p in answers
+            ]
+            (folder / "predictions.csv").write_text("\n".join(rows), encoding="utf-8")
+        return folder
+
+    return write

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from thirdaxis.cli.check import check
+from thirdaxis.cli.compare import compare
 from thirdaxis.cli.config import config
 from thirdaxis.cli.convert import convert
 from thirdaxis.cli.evaluate import evaluate
@@ -16,6 +17,7 @@ from thirdaxis.cli.faults import exit_code, one_line, show
 from thirdaxis.cli.pack import pack
 from thirdaxis.cli.predict import predict
 from thirdaxis.cli.prepare import prepare
+from thirdaxis.cli.pretrain import pretrain
 from thirdaxis.cli.quickstart import quickstart
 from thirdaxis.cli.report import report
 from thirdaxis.cli.run import run as run_recipe
@@ -35,11 +37,13 @@ app.command("check")(check)
 app.command("pack")(pack)
 app.command("export")(export)
 app.add_typer(prepare, name="prepare")
+app.add_typer(pretrain, name="pretrain")
 app.command("config")(config)
 app.command("train")(train)
 app.command("evaluate")(evaluate)
 app.command("predict")(predict)
 app.command("report")(report)
+app.command("compare")(compare)
 app.command("run")(run_recipe)
 
 

@@ -1,0 +1,93 @@
+"""First-layer kernels of pretrained 3D networks: do they learn differences along depth?
+
+Draws the first kernels of every file, slice by slice, and tells the share of their energy that is
+outside their mean over depth: 0 for kernels inflated from 2D, (D - 1) / D on average for a random
+start. Of a short training the start is most of what there is; a file in the folder of its run is
+therefore compared with the start that the run's seed draws, and the share is told of the difference
+alone: what was learnt. Three slices that are all kept never meet the first and the last of seven
+taps, so it is told of the five in between too.
+
+    python benchmarks/kernels.py runs/pretrain/3d/pretrained.safetensors OTHER --out pictures/
+"""
+
+import argparse
+from pathlib import Path
+
+import tables
+from torch import Tensor
+
+from thirdaxis.nets.kernels import energy_by_tap, first_kernels, outside_mean
+from thirdaxis.nets.weights import read_tensors
+from thirdaxis.tasks.kernel_pictures import draw_kernels
+from thirdaxis.tasks.pretraining.classify.network import make_pretrainee
+from thirdaxis.tasks.pretraining.classify.settings import ClassifyPretrainSettings
+from thirdaxis.tasks.run_folder import SETTINGS, read_run
+
+HEADS = ("share outside the mean over depth", "of a random start", "of what was learnt")
+
+
+def learnt(file: Path) -> Tensor | None:
+    """First kernels less those of the run's start; none of a file without its run."""
+    if not (file.parent / SETTINGS).is_file():
+        return None
+    run = read_run(file.parent)
+    if not isinstance(run.settings, ClassifyPretrainSettings):
+        return None
+    start = make_pretrainee(run.settings, len(run.plan.names)).net
+    return first_kernels(read_tensors(file)) - first_kernels(start.state_dict()).detach()
+
+
+def shares(file: Path) -> list[str]:
+    """The cells of `HEADS` for a file; dashes of a 2D network."""
+    kernels = first_kernels(read_tensors(file))
+    if kernels.ndim == 4:
+        return ["–"] * len(HEADS)
+    change = learnt(file)
+    told = "–" if change is None else _inner(change)
+    return [_inner(kernels), f"{1 - 1 / kernels.shape[2]:.3f}", told]
+
+
+def _inner(kernels: Tensor) -> str:
+    """Of all taps, and of those between the outer ones where there are more than three slices."""
+    every, depth = outside_mean(kernels), kernels.shape[2]
+    if depth <= 3:
+        return f"{every:.3f}"
+    return f"{every:.3f} ({outside_mean(kernels, range(1, depth - 1)):.3f})"
+
+
+def line(name: str, file: Path, out: Path) -> str:
+    """The row of a file; its picture is drawn, and that of what was learnt."""
+    kernels = first_kernels(read_tensors(file))
+    taps = "–"
+    if kernels.ndim == 5:
+        stem = name.replace("/", "-")
+        draw_kernels(kernels, out / f"{stem}.png", name)
+        taps = " ".join(f"{100 * share:.1f}" for share in energy_by_tap(kernels))
+        if (change := learnt(file)) is not None:
+            draw_kernels(change, out / f"{stem}-learnt.png", f"{name}: what was learnt")
+    size = "×".join(map(str, kernels.shape))
+    return f"| {name} | {size} | {' | '.join(shares(file))} | {taps} |"
+
+
+def main() -> None:
+    """Draws every file and leaves the table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("files", type=Path, nargs="+", help="weights, such as of `pretrain`")
+    parser.add_argument("--out", type=Path, default=Path("kernels"), help="folder of the pictures")
+    told = parser.parse_args()
+    told.out.mkdir(parents=True, exist_ok=True)
+    names = [f"{file.resolve().parent.name}/{file.stem}" for file in told.files]
+    lines = [line(name, file, told.out) for name, file in zip(names, told.files, strict=True)]
+    about = [
+        f"{tables.versions('torch')}.",
+        "",
+        "In brackets without the first and the last tap.",
+        "",
+        f"| file | kernels | {' | '.join(HEADS)} | energy by tap, % |",
+        "|---" * (len(HEADS) + 3) + "|",
+    ]
+    tables.leave("kernels", "First kernels along depth", [*about, *lines])
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Finished runs beside each other: groups, means, tests, and a picture."""
