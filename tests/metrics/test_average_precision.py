@@ -62,22 +62,29 @@ def test_a_missing_package_is_named(monkeypatch):
     assert fault.value.name == "pycocotools"
 
 
-def by_hand(found, truth, overlaps=np.arange(0.5, 1, 0.05)):
+def by_hand(found, truth):
     """Mean average precision as the challenge describes it, written out anew: class -> AP."""
     answer = {}
     classes = sorted(
-        {c for _, labels, crowds in truth.values() for c, d in zip(labels, crowds) if not d}
+        {
+            c
+            for _, labels, crowds in truth.values()
+            for c, d in zip(labels, crowds, strict=True)
+            if not d
+        }
     )
     for one in classes:
         scores = []
-        for overlap in overlaps:
+        for overlap in np.linspace(0.5, 0.95, 10):
             hits, wanted = [], 0
             for name, (boxes, labels, crowds) in truth.items():
-                single = [b for b, c, d in zip(boxes, labels, crowds) if c == one and not d]
-                many = [b for b, c, d in zip(boxes, labels, crowds) if c == one and d]
+                single = [
+                    b for b, c, d in zip(boxes, labels, crowds, strict=True) if c == one and not d
+                ]
+                many = [b for b, c, d in zip(boxes, labels, crowds, strict=True) if c == one and d]
                 wanted += len(single)
                 free = set(range(len(single)))
-                told = zip(*found.get(name, ((), (), ())))
+                told = zip(*found.get(name, ((), (), ())), strict=True)
                 for box_, score, _ in sorted((t for t in told if t[2] == one), key=lambda t: -t[1]):
                     near = [(shared(box_, single[i]), i) for i in free]
                     near = [n for n in near if n[0] >= overlap - 1e-10]
