@@ -20,6 +20,17 @@ from thirdaxis.tasks.pretraining.detect.settings import DetectPretrainSettings
 from thirdaxis.tasks.pretraining.detect.plan import SLICES
 
 Batch = dict[str, Any]
+
+
+def read_picture(path):
+    from PIL import Image as P
+    try:
+        with P.open(path) as im:
+            return torch.from_numpy(np.array(im.convert("RGB"))).movedim(-1, 0)
+    except OSError as e:
+        raise InputError(f"{path}: {e}") from None
+
+
 TRIES = 20  # pictures in a row that may be damaged
 
 
