@@ -139,7 +139,16 @@ def card_text(facts: Mapping[str, Any]) -> str:
             "",
             *(f"- **{name}**: {value}" for name, value in lines.items()),
             "",
-            *(["| on held-out pictures | |", "|---|---|", *scores, ""] if scores else []),
+            *(
+                [
+                    "| on held-out pictures, by which the epoch was chosen | |",
+                    "|---|---|",
+                    *scores,
+                    "",
+                ]
+                if scores
+                else []
+            ),
             "```bash",
             f"thirdaxis train DATA --network {facts['network']} --weights {FILE} --out run",
             "```",

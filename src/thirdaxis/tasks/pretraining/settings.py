@@ -1,5 +1,6 @@
 """What any pretraining on photographs can be told."""
 
+import math
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -101,6 +102,10 @@ class PretrainSettings(RunSettings):
     def in_3d(self) -> bool:
         """Whether the network sees volumes."""
         return self.transform == "variable_dimension"
+
+    def damaged_of(self, pictures: int) -> int:
+        """How many of so many pictures may turn out unreadable."""
+        return math.ceil(self.damaged * pictures)
 
     def normalisation(self) -> tuple[list[float], list[float]]:
         """Mean and deviation of the three colours."""

@@ -12,9 +12,9 @@ from thirdaxis.tasks.pretraining.settings import PretrainSettings
 class ClassifyPretrainSettings(PretrainSettings):
     """Settings of one pretraining by classification.
 
-    `data` is a folder with a folder of pictures for each class, alone or in `train/` beside `val/`
-    or `test/`; or shards in WebDataset's form, as `train-{000..146}.tar`, whose samples are a
-    picture and a number of its class (`.jpg` and `.cls`).
+    `data` is a folder with a folder of pictures for each class, alone or in `train/` beside `val/`;
+    or shards in WebDataset's form, as `train-{000..146}.tar`, whose samples are a picture and a
+    number of its class (`.jpg` and `.cls`).
     """
 
     task: Literal["pretrain-classify"] = "pretrain-classify"
@@ -23,6 +23,9 @@ class ClassifyPretrainSettings(PretrainSettings):
     validation: str | None = None
     """Held-out pictures, a folder or shards; none takes `val/` beside `train/`, or else holds out
     the `fold` of `folds` of each class."""
+
+    classes: int | None = Field(None, ge=2)
+    """How many classes there have to be; none takes as many as there are."""
 
     folds: int = Field(10, ge=2)
     """Parts of each class, one of which is held out where there are no held-out pictures."""

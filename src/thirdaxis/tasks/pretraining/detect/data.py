@@ -12,26 +12,15 @@ from torchvision.transforms import v2
 from torchvision.tv_tensors import BoundingBoxes, Image
 
 from thirdaxis.data.coco import CocoSet
+from thirdaxis.data.photographs.decode import DamagedPicture, decode
 from thirdaxis.data.variable_dimension import VariableDimension
-from thirdaxis.errors import InputError
 from thirdaxis.nets.lesion.svd import MULTIPLE
 from thirdaxis.tasks.feed import RunData, share_of, shuffled
-from thirdaxis.tasks.pretraining.detect.settings import DetectPretrainSettings
 from thirdaxis.tasks.pretraining.detect.plan import SLICES
+from thirdaxis.tasks.pretraining.detect.settings import DetectPretrainSettings
 
 Batch = dict[str, Any]
 
-
-def read_picture(path):
-    from PIL import Image as P
-    try:
-        with P.open(path) as im:
-            return torch.from_numpy(np.array(im.convert("RGB"))).movedim(-1, 0)
-    except OSError as e:
-        raise InputError(f"{path}: {e}") from None
-
-
-TRIES = 20  # pictures in a row that may be damaged
 
 
 def changes(settings: DetectPretrainSettings, *, training: bool) -> v2.Compose:
@@ -81,6 +70,10 @@ class Photographs:
         """Number of pictures."""
         return len(self.coco.pictures)
 
+    def name(self, number: int) -> str:
+        """Where a picture lies."""
+        return str(self.coco.folder / self.coco.pictures[number].name)
+
     def sample(self, number: int, seed: int = 0) -> Batch:
         """One picture.
 
@@ -89,26 +82,39 @@ class Photographs:
             seed: of the change.
 
         Returns:
-            ``image`` (1, 3, H, W) and ``target`` with ``boxes`` (L, 4) and ``labels`` (L,).
+            ``image`` (1, 3, H, W), ``target`` with ``boxes`` (L, 4) and ``labels`` (L,), and its
+            place in ``converted`` where it was stored in other colours than three.
 
         Raises:
-            InputError: it cannot be read, or has another size than its set says.
+            DamagedPicture: it cannot be read, or has another size than its set says.
         """
         one = self.coco.pictures[number].single()
-        image = read_picture(self.coco.folder / one.name)
+        try:
+            image, converted = decode((self.coco.folder / one.name).read_bytes())
+        except OSError as fault:
+            raise DamagedPicture(fault.strerror or str(fault)) from None
         if tuple(image.shape[-2:]) != one.size:
             height, width = image.shape[-2:]
-            raise InputError(
-                f"{self.coco.folder / one.name}: is {width} x {height} pixels large, "
-                f"{self.coco.origin} says {one.size[1]} x {one.size[0]}"
+            raise DamagedPicture(
+                f"is {width} x {height} pixels large, {self.coco.origin} says "
+                f"{one.size[1]} x {one.size[0]}"
             )
         boxes = BoundingBoxes(torch.from_numpy(one.boxes), format="XYXY", canvas_size=one.size)  # type: ignore[call-overload]
-        told = {"image": Image(image), "boxes": boxes, "labels": torch.from_numpy(one.labels)}
+        told = {"image": image, "boxes": boxes, "labels": torch.from_numpy(one.labels)}
+        # Its own stream of numbers, so that the training process keeps its own.
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
+            torch.default_generator.manual_seed(seed)
             told = self.changed(told)
         target = {"boxes": told["boxes"].as_subclass(Tensor), "labels": told["labels"]}
-        return {"image": told["image"], "target": target}
+        names = [self.name(number)] if converted else []
+        return {"image": told["image"], "target": target, "converted": names}
+
+
+def nothing() -> Batch:
+    """A black sample without boxes, in the place of one that cannot be read."""
+    none = {"boxes": torch.zeros(0, 4), "labels": torch.zeros(0, dtype=torch.int64)}
+    image = torch.zeros(1, SLICES, MULTIPLE, MULTIPLE)
+    return {"image": image, "target": none, "converted": []}
 
 
 class TrainingPhotographs(Dataset[Batch]):
@@ -117,24 +123,24 @@ class TrainingPhotographs(Dataset[Batch]):
     Args:
         pictures: of the training part.
         seed: of every choice.
+        most: damaged pictures in a row after which none is looked for.
     """
 
-    def __init__(self, pictures: Photographs, seed: int) -> None:
-        self.pictures, self.seed = pictures, seed
+    def __init__(self, pictures: Photographs, seed: int, most: int) -> None:
+        self.pictures, self.seed, self.most = pictures, seed, most
 
     def __getitem__(self, item: int) -> Batch:
-        """Gives a sample, and what was wrong with those left out for it as ``damaged``."""
+        """Gives a sample, and where ``damaged`` pictures lie that were left out for it, and why."""
         first = shuffled(item, len(self.pictures), self.seed)
         change = int(np.random.SeedSequence((self.seed, item)).generate_state(1)[0])
-        damaged: dict[int, str] = {}
-        for number in range(first, first + TRIES):
+        damaged: dict[str, str] = {}
+        for number in range(first, first + min(self.most + 1, len(self.pictures))):
+            place = number % len(self.pictures)
             try:
-                sample = self.pictures.sample(number % len(self.pictures), change)
-            except InputError as fault:
-                damaged[number % len(self.pictures)] = str(fault)
-            else:
-                return sample | {"damaged": damaged}
-        raise InputError(f"{TRIES} pictures in a row are damaged; the last: {damaged.popitem()[1]}")
+                return self.pictures.sample(place, change) | {"damaged": damaged}
+            except DamagedPicture as fault:
+                damaged[self.pictures.name(place)] = str(fault)
+        return nothing() | {"damaged": damaged}
 
 
 class HeldPhotographs(Dataset[Batch]):
@@ -154,18 +160,15 @@ class HeldPhotographs(Dataset[Batch]):
         return len(self.numbers)
 
     def __getitem__(self, index: int) -> Batch:
-        """Gives a sample and its `number`; of a damaged picture black, and what is wrong with it.
+        """Gives a sample and its `number`; of a damaged picture `nothing`, and what is wrong.
 
         So every device has as many answers to give, whatever is damaged.
         """
         number = self.numbers[index]
-        damaged = {}
         try:
-            sample = self.pictures.sample(number)
-        except InputError as fault:
-            damaged[number] = str(fault)
-            nothing = {"boxes": torch.zeros(0, 4), "labels": torch.zeros(0, dtype=torch.int64)}
-            sample = {"image": torch.zeros(1, SLICES, MULTIPLE, MULTIPLE), "target": nothing}
+            sample, damaged = self.pictures.sample(number), {}
+        except DamagedPicture as fault:
+            sample, damaged = nothing(), {self.pictures.name(number): str(fault)}
         return sample | {"number": number, "damaged": damaged}
 
 
@@ -185,7 +188,8 @@ def together(samples: Sequence[Batch]) -> Batch:
         "image": torch.stack(images),
         "fitted": torch.tensor(fitted),
         "targets": [one["target"] for one in samples],
-        "damaged": {number: why for one in samples for number, why in one["damaged"].items()},
+        "damaged": {name: why for one in samples for name, why in one["damaged"].items()},
+        "converted": [name for one in samples for name in one["converted"]],
     }
     if "number" in samples[0]:
         batch["number"] = torch.tensor([one["number"] for one in samples])
@@ -211,15 +215,21 @@ class PhotographData(RunData):
         training: pictures to learn from.
         held: pictures to choose the best epoch by.
         settings: of the run.
+        most: damaged pictures that are allowed.
     """
 
     collate = staticmethod(together)
 
     def __init__(
-        self, training: Photographs, held: Photographs, settings: DetectPretrainSettings
+        self,
+        training: Photographs,
+        held: Photographs,
+        settings: DetectPretrainSettings,
+        most: int,
     ) -> None:
         self.held = held
-        super().__init__(TrainingPhotographs(training, settings.seed), len(training), settings)
+        samples = TrainingPhotographs(training, settings.seed, most)
+        super().__init__(samples, len(training), settings)
 
     def val_dataloader(self) -> DataLoader[Batch]:
         """This device's share of the held-out pictures."""

@@ -88,8 +88,9 @@ def step(
         Photographs(part(sets[0], training), settings, training=True),
         Photographs(part(sets[1], held), settings, training=False),
         settings,
+        0,
     )
-    loss = one_step(PhotographModule(net, settings, plan, 1), data)
+    loss = one_step(PhotographModule(net, settings, plan, 1, part(sets[1], held)), data)
     batch = next(iter(data.val_dataloader()))
     with torch.no_grad():
         answer = net.eval()(batch["image"])[0]

@@ -7,9 +7,9 @@ import torch
 from torch import Tensor, nn
 
 from thirdaxis.data.coco import CocoSet, MarkedPicture
-from thirdaxis.errors import InputError
 from thirdaxis.metrics.average_precision import average_precision_of_classes
 from thirdaxis.tasks.module import RunModule
+from thirdaxis.tasks.pretraining.damage import Damage
 from thirdaxis.tasks.pretraining.detect.plan import DetectPretrainPlan
 from thirdaxis.tasks.pretraining.detect.settings import DetectPretrainSettings
 
@@ -17,6 +17,7 @@ Found = tuple[Tensor, Tensor, Tensor]
 """Boxes (K, 4), scores (K,) and labels (K,) of a picture, in its own pixels."""
 Numbers = tuple[dict[str, float], dict[int, float]]
 COLUMNS = 6
+DAMAGE = "pictures"
 
 
 def on_picture(
@@ -48,34 +49,6 @@ def scored(found: Mapping[str, Found], pictures: Sequence[MarkedPicture]) -> Num
     return average_precision_of_classes(found, truth)
 
 
-class Damaged:
-    """Counts pictures that turned out unreadable, up to a share of all.
-
-    Args:
-        share: that may be.
-        pictures: of the part.
-        part: of the data set, for the error.
-    """
-
-    def __init__(self, share: float, pictures: int, part: str) -> None:
-        self.share, self.pictures, self.part = share, pictures, part
-        self.seen: dict[int, str] = {}
-
-    def note(self, damaged: Mapping[int, str]) -> None:
-        """Counts each picture once.
-
-        Raises:
-            InputError: there are more than may be.
-        """
-        self.seen.update(damaged)
-        if len(self.seen) > self.share * self.pictures:
-            raise InputError(
-                f"{len(self.seen)} of {self.pictures} {self.part} pictures are unreadable, and "
-                f"{self.share:g} of them may be (setting damaged); the last: "
-                f"{list(self.seen.values())[-1]}"
-            )
-
-
 class PhotographModule(RunModule):
     """Trains a detector on photographs and scores it on held-out ones.
 
@@ -95,12 +68,11 @@ class PhotographModule(RunModule):
         settings: DetectPretrainSettings,
         plan: DetectPretrainPlan,
         steps: int,
-        held: CocoSet | None = None,
+        held: CocoSet,
     ) -> None:
         super().__init__(net, settings, plan, steps)
-        self.settings, self.held = settings, held.pictures if held else ()
-        self.damaged = Damaged(settings.damaged, plan.pictures, "training")
-        self.unseen = Damaged(settings.damaged, len(self.held), "held-out")
+        self.settings, self.held = settings, held
+        self.damage = Damage(settings.damaged_of(plan.pictures + plan.held_out))
         self.rows: list[Tensor] = []
 
     def forward(  # type: ignore[override]
@@ -113,7 +85,7 @@ class PhotographModule(RunModule):
 
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
         """The sum of all losses of one batch of pictures."""
-        self.damaged.note(batch["damaged"])
+        self.damage.note(batch["damaged"], batch["converted"])
         losses = self(batch["image"], batch["targets"])
         for name, loss in losses.items():
             self.log(f"loss_{name}", loss.detach())
@@ -121,12 +93,13 @@ class PhotographModule(RunModule):
 
     def validation_step(self, batch: dict[str, Any], batch_idx: int) -> None:
         """What is found on some of the held-out pictures, a row of numbers each."""
-        self.unseen.note(batch["damaged"])
+        self.damage.note(batch["damaged"], batch["converted"])
         told = zip(batch["number"].tolist(), batch["fitted"].tolist(), strict=True)
         for (number, fitted), answer in zip(told, self(batch["image"]), strict=True):
+            one = self.held.pictures[number]
             row = torch.full((2 + COLUMNS * self.settings.most,), torch.nan)
-            row[0], row[1] = number, number in batch["damaged"]
-            boxes, scores, labels = on_picture(answer, fitted, self.held[number].size)
+            row[0], row[1] = number, str(self.held.folder / one.name) in batch["damaged"]
+            boxes, scores, labels = on_picture(answer, fitted, one.size)
             columns = torch.cat([boxes, scores[:, None], labels[:, None].float()], 1)
             row[2 : 2 + columns.numel()] = columns.flatten()
             self.rows.append(row)
@@ -141,7 +114,16 @@ class PhotographModule(RunModule):
             told = row[2:].reshape(-1, COLUMNS)
             told = told[~told[:, 4].isnan()]
             if not row[1]:
-                name = self.held[int(row[0])].name
+                name = self.held.pictures[int(row[0])].name
                 found[name] = told[:, :4], told[:, 4], told[:, 5].long()
-        self.epoch_score = scored(found, self.held)[0]["ap"]
+        self.epoch_score = scored(found, self.held.pictures)[0]["ap"]
         self.log("val_ap", self.epoch_score, prog_bar=True, rank_zero_only=True)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keeps what was found of damaged pictures; every device comes by here."""
+        self.damage.gathered()
+        checkpoint[DAMAGE] = self.damage.plain()
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Goes on with it."""
+        self.damage.take(checkpoint[DAMAGE])

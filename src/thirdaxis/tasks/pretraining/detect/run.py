@@ -68,6 +68,7 @@ def _fit(run: PretrainRun, made: Made, sets: Sets, shown: Display, last: Path | 
         Photographs(part(sets[0], run.training), settings, training=True),
         Photographs(held, settings, training=False),
         settings,
+        settings.damaged_of(run.plan.pictures + run.plan.held_out),
     )
     steps = steps_of(settings, data.batches)
     module = PhotographModule(made.net, settings, run.plan, steps, held)

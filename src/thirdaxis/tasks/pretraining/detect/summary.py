@@ -8,16 +8,17 @@ from torch import nn
 
 from thirdaxis.atomic import write_text
 from thirdaxis.data.coco import CocoSet
+from thirdaxis.nets.saved import fill_exactly
 from thirdaxis.tasks.classification.evaluate import json_text
 from thirdaxis.tasks.engine import Display, Watch, no_watch
-from thirdaxis.tasks.hardware import autocast
-from thirdaxis.tasks.keep import HISTORY, best_row, read_history
-from thirdaxis.tasks.model import load_model
+from thirdaxis.tasks.hardware import autocast, pick_device
+from thirdaxis.tasks.keep import BEST, HISTORY, LAST, best_row, read_checkpoint, read_history
 from thirdaxis.tasks.pictures import draw_curves
 from thirdaxis.tasks.pretraining.card import Pretrained, write_pretrained
 from thirdaxis.tasks.pretraining.detect.cases import part
 from thirdaxis.tasks.pretraining.detect.data import Photographs, held_loader
-from thirdaxis.tasks.pretraining.detect.module import Damaged, Found, on_picture, scored
+from thirdaxis.tasks.pretraining.detect.module import DAMAGE, Found, on_picture, scored
+from thirdaxis.tasks.pretraining.detect.network import make_photograph_detector
 from thirdaxis.tasks.pretraining.detect.settings import DetectPretrainSettings
 from thirdaxis.tasks.run_folder import CURVES, METRICS, Run
 from thirdaxis.tasks.run_page import recorded_results, write_run_page
@@ -33,23 +34,18 @@ def detect_photographs(
         coco: the pictures.
         settings: of its run.
         watch: wraps the batches.
-
-    Raises:
-        InputError: more damaged pictures than the settings allow.
     """
     device = next(net.parameters()).device
     pictures = Photographs(coco, settings, training=False)
-    damaged = Damaged(settings.damaged, len(pictures), "held-out")
     found = {}
     loader = held_loader(pictures, settings.batch, settings.workers)
     for batch in watch(loader, "looking at pictures"):  # type: ignore[arg-type]
-        damaged.note(batch["damaged"])
         with torch.inference_mode(), autocast(settings.precision, device):
             answers = net(batch["image"].to(device))
         told = zip(batch["number"].tolist(), batch["fitted"].tolist(), answers, strict=True)
         for number, fitted, answer in told:
             one = coco.pictures[number]
-            if number not in damaged.seen:
+            if pictures.name(number) not in batch["damaged"]:
                 found[one.name] = on_picture(answer, fitted, one.size)
     return found
 
@@ -68,15 +64,15 @@ def finish(run: Run[Any, Any], sets: tuple[CocoSet, CocoSet], shown: Display) ->
     """
     settings, plan, folder = run.settings, run.plan, run.folder
     history = read_history(folder / HISTORY)
-    model = load_model(folder)
-    model.moved()
+    best = best_row(history, "val_ap")
+    chosen = len(history) if best is None else int(best["epoch"]) + 1
+    net = _filled(run, BEST if best else LAST).to(pick_device(settings.accelerator))
     held = part(sets[1], run.validation)
-    found = detect_photographs(model.net, held, settings, shown.watch)
+    found = detect_photographs(net, held, settings, shown.watch)
     numbers, classes = scored(found, held.pictures)
     by_name = {f"ap of {plan.names[label - 1]}": ap for label, ap in sorted(classes.items())}
     known = {name: value for name, value in (numbers | by_name).items() if not math.isnan(value)}
-    best = best_row(history, "val_ap")
-    chosen = len(history) if best is None else int(best["epoch"]) + 1
+    pictures = read_checkpoint(folder / LAST)[DAMAGE]
     metrics: dict[str, object] = {
         "epochs": len(history),
         "steps": int(history[-1]["step"]),
@@ -87,7 +83,8 @@ def finish(run: Run[Any, Any], sets: tuple[CocoSet, CocoSet], shown: Display) ->
         "categories": len(plan.names),
         "held_out_pictures": len(held.pictures),
         "held_out_boxes": sum(int((~one.crowds).sum()) for one in held.pictures),
-        "unreadable_held_out_pictures": len(held.pictures) - len(found),
+        "damaged": pictures["damaged"],
+        "converted": len(pictures["converted"]),
         "scores": known,
         "intervals": {},
         "seconds": round(sum(row["seconds"] for row in history), 2),
@@ -95,12 +92,30 @@ def finish(run: Run[Any, Any], sets: tuple[CocoSet, CocoSet], shown: Display) ->
     write_text(folder / METRICS, json_text(metrics))
     draw_curves(history, folder / CURVES)
     write_run_page(run, recorded_results(folder))
-    data = {"pictures": plan.pictures, "boxes": plan.boxes, "categories": len(plan.names)}
+    if pictures["damaged"]:
+        shown.say(f"{len(pictures['damaged'])} damaged pictures were left out; see {METRICS}")
+    data = {
+        "pictures": plan.pictures,
+        "boxes": plan.boxes,
+        "categories": len(plan.names),
+        "held-out pictures": plan.held_out,
+        "damaged pictures left out": len(pictures["damaged"]),
+        "pictures converted to RGB": len(pictures["converted"]),
+    }
     scores = {name: known[name] for name in numbers if name in known}
     told = Pretrained(data, len(history), chosen, int(history[-1]["step"]), scores)
-    file = write_pretrained(folder, model.net, settings, told)
+    file = write_pretrained(folder, net, settings, told)
     shown.say(
         f"held-out pictures: AP {numbers['ap']:.4f}, at an overlap of 0.5 {numbers['ap50']:.4f}, "
         f"{len(held.pictures)} pictures; weights: {file}"
     )
     return metrics
+
+
+def _filled(run: Run[Any, Any], name: str) -> nn.Module:
+    """The network of a checkpoint, on the CPU, in evaluation mode."""
+    net = make_photograph_detector(run.settings, run.plan, load=False).net
+    state = read_checkpoint(run.folder / name)["state_dict"]
+    inner = {k.removeprefix("net."): v for k, v in state.items() if k.startswith("net.")}
+    fill_exactly(net, inner, f"{run.folder / name}: does not fit the run's network")
+    return net.eval()
