@@ -27,7 +27,8 @@ class PretrainSettings(RunSettings):
 
     fusion: str = "i3d"
     """How a 2D convolution looks along depth, by name: see `thirdaxis.FUSIONS`. Networks published
-    in 3D, such as `resnet3d:18`, take `i3d` unless told, others `acs`."""
+    in 3D, such as `resnet3d:18`, take `i3d` unless told, others `acs`; with `transform: none`
+    nothing is converted, and it is `slicewise`."""
 
     depth_stride: bool | None = False
     """Whether depth is reduced wherever height and width are. Photographs have three slices, all of
@@ -112,6 +113,13 @@ class PretrainSettings(RunSettings):
         mean, deviation = (list(told) * (3 // len(told)) for told in (self.mean, self.deviation))
         return mean, deviation
 
+    @model_validator(mode="before")
+    @classmethod
+    def _flat_is_slicewise(cls, told: Any) -> Any:
+        if isinstance(told, dict) and told.get("transform") == "none":
+            return {"fusion": "slicewise", **told}
+        return told
+
     @model_validator(mode="after")
     def _pictures_agree(self) -> Self:
         for name in ("mean", "deviation"):
@@ -119,6 +127,8 @@ class PretrainSettings(RunSettings):
                 raise ValueError(f"{name} is one number, or one for each of three colours")
         if min(self.deviation) <= 0:
             raise ValueError("deviation is above 0")
+        if not self.in_3d and self.fusion != "slicewise":
+            raise ValueError(f"transform 'none' converts nothing: leave fusion {self.fusion!r} out")
         if self.cache is not None:
             raise ValueError("cache has no use here: pictures are read as they lie; leave it out")
         return self
