@@ -64,9 +64,10 @@ def shard_files(pattern: str) -> list[Path]:
     """
     found = [one for place in map(Path, _expanded(pattern)) for one in _matching(place)]
     missing = [file for file in found if not file.is_file()]
-    if missing or not found:
-        shown = f"{len(missing)} of {len(found)} shards are missing, such as {missing[0]}"
-        raise InputError(shown if found else f"{pattern}: no such shards")
+    if not found:
+        raise InputError(f"{pattern}: no such shards")
+    if missing:
+        raise InputError(f"{len(missing)} of {len(found)} shards are missing, such as {missing[0]}")
     return found
 
 

@@ -8,6 +8,7 @@ from thirdaxis.convert.lift import beside
 from thirdaxis.errors import InputError, UsageError
 from thirdaxis.nets.build import build, weights_named
 from thirdaxis.nets.frozen import freeze
+from thirdaxis.nets.pretrained import holds_volumes
 from thirdaxis.nets.starts import start_anew
 from thirdaxis.tasks.network import Made, converted, from_run
 from thirdaxis.tasks.pretraining.classify.settings import ClassifyPretrainSettings
@@ -55,6 +56,11 @@ def _flat(settings: ClassifyPretrainSettings, classes: int, load: bool) -> Made:
     torch.manual_seed(settings.seed)
     weights = weights_named(settings.weights) if load else None
     run = weights if isinstance(weights, Path) and weights.is_dir() else None
+    if isinstance(weights, Path) and run is None and holds_volumes(weights):
+        raise InputError(
+            f"{weights}: holds 3D kernels, and transform 'none' trains a 2D network; name 2D "
+            "weights, or leave the transform out"
+        )
     built = build(
         settings.network,
         classes=classes,
