@@ -25,9 +25,6 @@ class DetectPretrainSettings(PretrainSettings):
     """Backbone by name: `resnet3d:18-gn`, `resnet3d:18-v1c-gn`, `resnet3d:50-gn`, `p3d:63-gn` and
     their like; without `-gn` with batch norms, which learn badly from two pictures a device."""
 
-    fusion: str = "i3d"
-    """`i3d`, which these networks are."""
-
     annotations: str | None = None
     """JSON of the training pictures' boxes, relative to `data`; none is
     `annotations/instances_train2017.json`."""
