@@ -78,9 +78,7 @@ def test_a_broken_run_goes_on_to_the_same_end(run, told, tmp_path):
     assert ends[0]["scores"] == ends[1]["scores"]
 
 
-def test_a_lesion_detector_begins_from_the_file_without_what_cannot_follow(
-    run, tmp_path
-):
+def test_a_lesion_detector_begins_from_the_file_without_what_cannot_follow(run, tmp_path):
     file = run / "pretrained.safetensors"
     told = {
         **{"task": "detect", "network": "p3d:18ba-gn", "depth": 9, "masks": False, "size": 64},
@@ -127,7 +125,11 @@ def test_a_classifier_begins_from_its_backbone(run, tmp_path, monkeypatch):
             )
         },
     )
-    told = {"task": "classify", "data": str(tmp_path / "adrenalmnist3d.npz"), "network": "p3d:18ba-gn"}
+    told = {
+        "task": "classify",
+        "data": str(tmp_path / "adrenalmnist3d.npz"),
+        "network": "p3d:18ba-gn",
+    }
     told |= {"weights": str(file), "epochs": 1, "epoch_steps": 1, "batch": 2, "draws": 10}
     told |= {"accelerator": "cpu", "precision": "32"}
     metrics = runs.train(make_settings(told, "test"), tmp_path / "classes")

@@ -22,7 +22,6 @@ from thirdaxis.tasks.pretraining.detect.settings import DetectPretrainSettings
 Batch = dict[str, Any]
 
 
-
 def changes(settings: DetectPretrainSettings, *, training: bool) -> v2.Compose:
     """What is done to a picture and its boxes together; colours become slices last.
 
@@ -60,9 +59,7 @@ class Photographs:
         training: whether they are varied.
     """
 
-    def __init__(
-        self, coco: CocoSet, settings: DetectPretrainSettings, *, training: bool
-    ) -> None:
+    def __init__(self, coco: CocoSet, settings: DetectPretrainSettings, *, training: bool) -> None:
         self.coco = coco
         self.changed = changes(settings, training=training)
 

@@ -20,9 +20,7 @@ COLUMNS = 6
 DAMAGE = "pictures"
 
 
-def on_picture(
-    answer: Mapping[str, Tensor], fitted: Sequence[int], size: tuple[int, int]
-) -> Found:
+def on_picture(answer: Mapping[str, Tensor], fitted: Sequence[int], size: tuple[int, int]) -> Found:
     """What a network found on a resized and padded picture, in pixels of the picture itself.
 
     Args:
@@ -43,9 +41,7 @@ def on_picture(
 
 def scored(found: Mapping[str, Found], pictures: Sequence[MarkedPicture]) -> Numbers:
     """COCO's average precision over all classes, and of each label, on pictures that were seen."""
-    truth = {
-        one.name: (one.boxes, one.labels, one.crowds) for one in pictures if one.name in found
-    }
+    truth = {one.name: (one.boxes, one.labels, one.crowds) for one in pictures if one.name in found}
     return average_precision_of_classes(found, truth)
 
 
