@@ -1,7 +1,7 @@
 """What every verb that trains does once its words are read: dry run, resume, or train."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ def told_by(
     settings: Path | None,
     row: str | None,
     assignments: Sequence[str] | None,
-    flags: dict[str, Any],
+    flags: Mapping[str, Any],
 ) -> tuple[dict[str, Any], str]:
     """Settings of a run from a file, its row, `NAME=VALUE` words and options, the last winning.
 

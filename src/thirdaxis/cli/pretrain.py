@@ -1,7 +1,8 @@
 """`thirdaxis pretrain`: 3D networks from photographs, the weights to begin other runs from."""
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -162,7 +163,7 @@ def _begin(
     settings: Path | None,
     row: str | None,
     assignments: list[str] | None,
-    flags: dict[str, object],
+    flags: Mapping[str, Any],
     dry: bool,
     resume: bool,
 ) -> None:

@@ -100,4 +100,4 @@ def _fit(run: PretrainRun, made: Made, parts: Parts, shown: Display, last: Path 
 def _conversion(net: nn.Module, settings: ClassifyPretrainSettings) -> str:
     if not settings.in_3d:
         return "not converted: the 2D network as it is"
-    return str(thirdaxis.report(net, (1, *settings.sample)))
+    return str(thirdaxis.report(net, (1, 1, 3, settings.size, settings.size)))
