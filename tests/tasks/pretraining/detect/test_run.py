@@ -7,12 +7,14 @@ import json
 import numpy as np
 import pytest
 import torch
+import yaml
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from thirdaxis.cli.main import run as command
 from thirdaxis.data import medmnist
 from thirdaxis.data.phantoms.sets import write_phantoms
+from thirdaxis.errors import InputError
 from thirdaxis.fusion.i3d import I3D
 from thirdaxis.nets.lesion.svd import SvdSettings, make_svd_detector
 from thirdaxis.nets.volumes import make_volumetric
@@ -76,6 +78,24 @@ def test_a_broken_run_goes_on_to_the_same_end(run, told, tmp_path):
         assert torch.equal(value, other["state_dict"][key]), key
     ends = [json.loads((folder / "metrics.json").read_text("utf-8")) for folder in (run, broken)]
     assert ends[0]["scores"] == ends[1]["scores"]
+
+
+def test_a_run_does_not_go_on_with_other_boxes(run, make_coco, tmp_path):
+    root = make_coco(tmp_path / "other")
+    file = root / "annotations" / "instances_train2017.json"
+    told = json.loads(file.read_text(encoding="utf-8"))
+    del told["annotations"][0]
+    file.write_text(json.dumps(told), encoding="utf-8")
+    copy = tmp_path / "run"
+    copy.mkdir()
+    for name in ("settings.yaml", "plan.json", "split.json", "last.ckpt"):
+        (copy / name).symlink_to(run / name)
+    kept = (run / "settings.yaml").read_text(encoding="utf-8")
+    (copy / "settings.yaml").unlink()
+    settings = yaml.safe_load(kept) | {"data": str(root)}
+    (copy / "settings.yaml").write_text(yaml.safe_dump(settings), encoding="utf-8")
+    with pytest.raises(InputError, match="its boxes are not those that the run .* began with"):
+        runs.resume(copy)
 
 
 def test_a_lesion_detector_begins_from_the_file_without_what_cannot_follow(run, tmp_path):

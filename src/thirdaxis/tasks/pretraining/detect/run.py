@@ -5,6 +5,7 @@ from pathlib import Path
 
 import thirdaxis
 from thirdaxis.data.coco import CocoSet
+from thirdaxis.errors import InputError
 from thirdaxis.nets.lesion.svd import MULTIPLE
 from thirdaxis.tasks.engine import Display, fit, last_checkpoint, steps_of
 from thirdaxis.tasks.hardware import pick_accelerator, rank
@@ -53,6 +54,11 @@ def resume(out: Path, display: Display | None = None) -> dict[str, object]:
     shown = display or Display()
     run = read_run(out)
     sets = read_photographs(run.settings, shown.say)
+    if plan_of(sets, run.training, run.validation, run.settings) != run.plan:
+        raise InputError(
+            f"{run.settings.data}: its boxes are not those that the run {out} began with; put them "
+            "back, or begin a new run"
+        )
     last, over = last_checkpoint(run)
     if over:
         shown.say(f"{out}: nothing is left to train")
