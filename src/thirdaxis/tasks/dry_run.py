@@ -13,6 +13,7 @@ from thirdaxis.tasks.classification import dry as dry_classify
 from thirdaxis.tasks.cost import cost_of
 from thirdaxis.tasks.detection import dry as dry_detect
 from thirdaxis.tasks.pretraining.classify import dry as dry_pretrain_classify
+from thirdaxis.tasks.pretraining.detect import dry as dry_pretrain_detect
 from thirdaxis.tasks.segmentation import dry as dry_segment
 from thirdaxis.tasks.settings import RunSettings
 
@@ -21,6 +22,7 @@ TASKS: dict[str, Any] = {
     "classify": dry_classify,
     "detect": dry_detect,
     "pretrain-classify": dry_pretrain_classify,
+    "pretrain-detect": dry_pretrain_detect,
 }
 SMALL: dict[str, Any] = {
     "batch": 2,

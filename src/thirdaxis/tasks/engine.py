@@ -2,12 +2,14 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from lightning.pytorch import Callback, LightningDataModule, Trainer
-from lightning.pytorch.callbacks import EMAWeightAveraging, RichProgressBar
+from lightning.pytorch.callbacks import RichProgressBar, WeightAveraging
 from lightning.pytorch.loggers import TensorBoardLogger
+from torch import Tensor
 
 from thirdaxis.convert.synchronise import synchronise
 from thirdaxis.errors import UsageError
@@ -44,6 +46,18 @@ class Display:
     bar: bool = False
 
 
+def averaged(mean: Tensor, now: Tensor, steps: Tensor | int, decay: float) -> Tensor:
+    """The next moving average of a weight; a function of a module, as training processes take it.
+
+    Args:
+        mean: the average so far.
+        now: the weight.
+        steps: that were averaged, which do not matter.
+        decay: share of the average that stays.
+    """
+    return decay * mean + (1 - decay) * now
+
+
 def fit(
     run: Run[Any, Any],
     module: RunModule,
@@ -69,7 +83,7 @@ def fit(
     settings = run.settings
     callbacks: list[Callback] = [KeepRun(run.folder, shown.say, settings.patience)]
     if settings.ema is not None:
-        callbacks.append(EMAWeightAveraging(decay=settings.ema))
+        callbacks.append(WeightAveraging(avg_fn=partial(averaged, decay=settings.ema)))
     if shown.bar:
         callbacks.append(RichProgressBar())
     accelerator = pick_accelerator(settings.accelerator, settings.devices)

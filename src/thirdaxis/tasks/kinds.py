@@ -10,6 +10,8 @@ from thirdaxis.tasks.detection.plan import detect_plan_from
 from thirdaxis.tasks.detection.settings import DetectSettings
 from thirdaxis.tasks.pretraining.classify.plan import pretrain_plan_from
 from thirdaxis.tasks.pretraining.classify.settings import ClassifyPretrainSettings
+from thirdaxis.tasks.pretraining.detect.plan import detect_pretrain_plan_from
+from thirdaxis.tasks.pretraining.detect.settings import DetectPretrainSettings
 from thirdaxis.tasks.segmentation.plan import plan_from
 from thirdaxis.tasks.segmentation.settings import SegmentSettings
 from thirdaxis.tasks.settings import RunSettings
@@ -41,4 +43,5 @@ KINDS = {
     "classify": Kind(ClassifySettings, classify_plan_from),
     "detect": Kind(DetectSettings, detect_plan_from),
     "pretrain-classify": Kind(ClassifyPretrainSettings, pretrain_plan_from),
+    "pretrain-detect": Kind(DetectPretrainSettings, detect_pretrain_plan_from),
 }
