@@ -1,6 +1,7 @@
 """Runs that unlock parts and change their loss on the way, stopped and resumed."""
 
 import csv
+import itertools
 import shutil
 
 import pytest
@@ -67,7 +68,7 @@ def test_parts_stay_as_they_are_until_they_are_unlocked(unbroken):
         {n: v for n, v in states(place / f"after-{n}").items() if ".enc1." in n or ".enc2." in n}
         for n in range(1, EPOCHS)
     ]
-    for number, (one, other) in enumerate(zip(encoders, encoders[1:], strict=False), 1):
+    for number, (one, other) in enumerate(itertools.pairwise(encoders), 1):
         changed = {name for name in one if not torch.equal(one[name], other[name])}
         # Weights and running statistics, of the network and of its average.
         assert len(changed) == (len(one) if unlocked[number] else 0), number
