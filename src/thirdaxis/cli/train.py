@@ -131,8 +131,9 @@ def train(
         told.setdefault("task", "detect")  # a folder of DeepLesion
     if window is not None and told.get("task") != "detect":
         told["intensity"] = "window"
+    chosen = {} if resume and not dry else runs_of({"data": "data", **told}, out, origin)
     if dry:
-        for one in runs_of({"data": "data", **told}, out, origin).values():
+        for one in chosen.values():
             dry_run(one, say)
         return
     display = Display(say=say, watch=watched, bar=sys.stdout.isatty())
@@ -145,7 +146,6 @@ def train(
         if resume:
             (resume_stages if (out / STAGES).is_file() else runs.resume)(out, display)
         else:
-            chosen = runs_of(told, out, origin)
             last = list(chosen.values())[-1]
             check_data(told, last, origin)
             if "stages" in told:
