@@ -167,11 +167,9 @@ def _refuse_changes(out: Path, told: dict[str, Any]) -> None:
     from thirdaxis.tasks.stages import read_stages, runs_of
 
     if (out / STAGES).is_file():
-        plain = [one.plain() for one in read_stages(out).values()]
-        if (
-            told
-            and [one.pinned().plain() for one in runs_of(told, out, "settings").values()] != plain
-        ):
+        kept_stages = [one.plain() for one in read_stages(out).values()]
+        asked_stages = runs_of(told, out, "settings").values() if "stages" in told else ()
+        if told and [one.pinned().plain() for one in asked_stages] != kept_stages:
             raise UsageError(f"--resume keeps the settings in {out / STAGES}; leave others out")
         return
     kept = read_run(out).settings.plain()
