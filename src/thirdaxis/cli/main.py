@@ -16,6 +16,7 @@ from thirdaxis.cli.faults import exit_code, one_line, show
 from thirdaxis.cli.pack import pack
 from thirdaxis.cli.predict import predict
 from thirdaxis.cli.prepare import prepare
+from thirdaxis.cli.pretrain import pretrain
 from thirdaxis.cli.quickstart import quickstart
 from thirdaxis.cli.report import report
 from thirdaxis.cli.run import run as run_recipe
@@ -35,6 +36,7 @@ app.command("check")(check)
 app.command("pack")(pack)
 app.command("export")(export)
 app.add_typer(prepare, name="prepare")
+app.add_typer(pretrain, name="pretrain")
 app.command("config")(config)
 app.command("train")(train)
 app.command("evaluate")(evaluate)

@@ -187,12 +187,18 @@ def load_converted(folder: Path) -> nn.Module:
     return net3d.eval()
 
 
-def weights_of(net: nn.Module) -> bytes:
-    """The weights and buffers of a network as the content of a safetensors file."""
+def weights_of(net: nn.Module, header: Mapping[str, str] | None = None) -> bytes:
+    """The weights and buffers of a network as the content of a safetensors file.
+
+    Args:
+        net: on any device.
+        header: words that the file is to tell of itself.
+    """
     state = net.state_dict().items()
     # Shared tensors are written twice, for safetensors refuses them.
     return safetensors.torch.save(
-        {name: value.detach().cpu().contiguous().clone() for name, value in state}
+        {name: value.detach().cpu().contiguous().clone() for name, value in state},
+        None if header is None else dict(header),
     )
 
 

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterator, Sequence
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -79,7 +80,13 @@ class RunData(LightningDataModule):
 def shuffled(item: int, samples: int, seed: int) -> int:
     """Which of so many samples an item is, every pass over them an order of its own."""
     around, position = divmod(item, samples)
-    return int(np.random.default_rng((seed, around)).permutation(samples)[position])
+    return int(_order(samples, seed, around)[position])
+
+
+@lru_cache(maxsize=4)
+def _order(samples: int, seed: int, around: int) -> np.ndarray:
+    """An order of all samples; of a million pictures it takes longer to draw than one to decode."""
+    return np.random.default_rng((seed, around)).permutation(samples)
 
 
 def share_of(samples: int, rank: int, world: int) -> list[int]:

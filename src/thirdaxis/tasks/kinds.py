@@ -8,6 +8,8 @@ from thirdaxis.tasks.classification.plan import classify_plan_from
 from thirdaxis.tasks.classification.settings import ClassifySettings
 from thirdaxis.tasks.detection.plan import detect_plan_from
 from thirdaxis.tasks.detection.settings import DetectSettings
+from thirdaxis.tasks.pretraining.classify.plan import pretrain_plan_from
+from thirdaxis.tasks.pretraining.classify.settings import ClassifyPretrainSettings
 from thirdaxis.tasks.segmentation.plan import plan_from
 from thirdaxis.tasks.segmentation.settings import SegmentSettings
 from thirdaxis.tasks.settings import RunSettings
@@ -38,4 +40,5 @@ KINDS = {
     "segment": Kind(SegmentSettings, plan_from),
     "classify": Kind(ClassifySettings, classify_plan_from),
     "detect": Kind(DetectSettings, detect_plan_from),
+    "pretrain-classify": Kind(ClassifyPretrainSettings, pretrain_plan_from),
 }

@@ -19,6 +19,7 @@ from thirdaxis.tasks.detection.network import make_lesion_detector
 from thirdaxis.tasks.hardware import pick_device
 from thirdaxis.tasks.keep import BEST, LAST, read_checkpoint
 from thirdaxis.tasks.kinds import KINDS, AnyPlan
+from thirdaxis.tasks.pretraining.card import FILE as PRETRAINED
 from thirdaxis.tasks.run_folder import SETTINGS, STAGES, read_run
 from thirdaxis.tasks.segmentation.network import make_network
 from thirdaxis.tasks.settings import RunSettings
@@ -239,6 +240,8 @@ class AtThickness(nn.Module):
 
 def _of_run(folder: Path) -> Model:
     run = read_run(folder)
+    if run.settings.task not in NETWORKS:
+        raise InputError(f"{folder}: a pretraining; begin other runs from its {PRETRAINED}")
     # Without cases set aside to choose an epoch by, the last one counts.
     checkpoint = folder / (BEST if run.validation else LAST)
     state = read_checkpoint(checkpoint)["state_dict"]

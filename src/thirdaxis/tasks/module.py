@@ -51,9 +51,11 @@ class RunModule(LightningModule):
         return self
 
     def forward(self, image: Tensor, thickness: float | Tensor = 1.0) -> Tensor:
-        """Answers to a batch of volumes, with slices so many mm apart."""
+        """Answers to a batch of volumes, with slices so many mm apart, or of pictures."""
         if self.told.channels_last:
-            image = image.to(memory_format=torch.channels_last_3d)
+            volume = image.ndim == 5
+            layout = torch.channels_last_3d if volume else torch.channels_last
+            image = image.to(memory_format=layout)
         return self.net(image, **beside(self.net, image, thickness))
 
     def on_train_epoch_start(self) -> None:

@@ -77,7 +77,7 @@ def check_data(told: Mapping[str, Any], settings: RunSettings | None, origin: st
     Raises:
         InputError: the recipe's data are absent.
     """
-    if not told.get("about") or (settings is not None and Path(settings.data).exists()):
+    if not told.get("about") or (settings is not None and settings.data_there()):
         return
     about = make_settings({"about": told["about"], "data": "data"}, origin).about
     assert about is not None

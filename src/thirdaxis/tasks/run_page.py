@@ -58,11 +58,14 @@ def write_run_page(run: Run[Any, Any], results: Sequence[Section] = ()) -> Path:
     """
     settings = run.settings
     history = read_history(run.folder / HISTORY) if (run.folder / HISTORY).exists() else []
+    training, held = len(run.training), len(run.test or run.validation)
+    if not training:  # photographs, too many to be named, are counted by the plan
+        training, held = run.plan.training, run.plan.validation
     under_way = "" if results else " Under way: the held-out cases are scored at the end."
     lead = (
         f"{settings.network}, {settings.fusion}, "
         f"{'weights: ' + Path(settings.weights).name if settings.weights else 'random start'}; "
-        f"{len(run.training)} training and {len(run.test or run.validation)} held-out cases of "
+        f"{training} training and {held} held-out cases of "
         f"{Path(settings.data).name}.{under_way}"
     )
     sections = [

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -27,10 +28,20 @@ class Runner:
     resume: Callable[[Path, Display | None], Metrics]
 
 
+def _later(module: str) -> Runner:
+    """A task whose module, with its libraries, is imported once it runs."""
+    return Runner(
+        lambda settings, out, display: import_module(module).train(settings, out, display),
+        lambda out, display: import_module(module).resume(out, display),
+    )
+
+
 RUNNERS = {
     "segment": Runner(segment_run.train, segment_run.resume),
     "classify": Runner(classify_run.train, classify_run.resume),
     "detect": Runner(detect_run.train, detect_run.resume),
+    "pretrain-classify": _later("thirdaxis.tasks.pretraining.classify.run"),
+    "pretrain-detect": _later("thirdaxis.tasks.pretraining.detect.run"),
 }
 
 

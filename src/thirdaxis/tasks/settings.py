@@ -267,6 +267,10 @@ class RunSettings(BaseModel):
             return self.learning_rate
         return self.learning_rate * self.batch * self.accumulate / self.reference_batch
 
+    def data_there(self) -> bool:
+        """Whether there is something where the data are said to be."""
+        return Path(self.data).exists()
+
     def pinned(self) -> Self:
         """The same with paths that hold wherever the run is resumed from."""
         paths = {"data": self.data, "cache": self.cache}

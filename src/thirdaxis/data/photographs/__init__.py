@@ -1,0 +1,1 @@
+"""Photographs with a class each, in folders or in shards: found, decoded, varied."""

@@ -1,0 +1,1 @@
+"""Pretraining by telling what a photograph shows."""

@@ -1,0 +1,95 @@
+"""The end of pretraining by classification: the chosen weights as one file, judged and told."""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from thirdaxis.atomic import write_text
+from thirdaxis.data.photographs.pictures import Pictures
+from thirdaxis.nets.saved import fill_exactly
+from thirdaxis.tasks.classification.evaluate import json_text
+from thirdaxis.tasks.engine import Display
+from thirdaxis.tasks.hardware import autocast, pick_device
+from thirdaxis.tasks.keep import BEST, HISTORY, LAST, best_row, read_checkpoint, read_history
+from thirdaxis.tasks.pictures import draw_curves
+from thirdaxis.tasks.pretraining.card import Pretrained, write_pretrained
+from thirdaxis.tasks.pretraining.classify.data import held_loader
+from thirdaxis.tasks.pretraining.classify.module import DAMAGE, counted, scores_of
+from thirdaxis.tasks.pretraining.classify.network import make_pretrainee
+from thirdaxis.tasks.pretraining.classify.settings import ClassifyPretrainSettings
+from thirdaxis.tasks.run_folder import CURVES, METRICS, Run
+from thirdaxis.tasks.run_page import recorded_results, write_run_page
+
+
+def finish(run: Run[Any, Any], held: Pictures, shown: Display) -> dict[str, object]:
+    """Writes the weights of the best epoch and their card, curves, scores and page.
+
+    Args:
+        run: a run whose epochs are done.
+        held: its held-out pictures.
+        shown: how the run shows itself.
+
+    Returns:
+        What `metrics.json` holds: the chosen epoch, its scores on the held-out pictures, what was
+        damaged, steps and time.
+    """
+    settings, plan = run.settings, run.plan
+    history = read_history(run.folder / HISTORY)
+    best = best_row(history, "val_top-1")
+    state = read_checkpoint(run.folder / (LAST if best is None else BEST))["state_dict"]
+    net = make_pretrainee(settings, len(plan.names), load=False).net
+    inner = {k.removeprefix("net."): v for k, v in state.items() if k.startswith("net.")}
+    fill_exactly(net, inner, f"{run.folder}: its checkpoint is not of its network")
+    scores = judged(net, held, settings, shown)
+    found = read_checkpoint(run.folder / LAST)[DAMAGE]
+    counts = {
+        "pictures": plan.training,
+        "held-out pictures": plan.validation,
+        "classes": len(plan.names),
+        "damaged pictures left out": len(found["damaged"]),
+        "pictures converted to RGB": len(found["converted"]),
+    }
+    told = Pretrained(
+        data=counts,
+        epochs=len(history),
+        chosen_epoch=len(history) if best is None else int(best["epoch"]) + 1,
+        steps=int(history[-1]["step"]),
+        scores=scores,
+    )
+    file = write_pretrained(run.folder, net, settings, told)
+    draw_curves(history, run.folder / CURVES)
+    metrics: dict[str, object] = {
+        "epochs": told.epochs,
+        "steps": told.steps,
+        "chosen_epoch": told.chosen_epoch,
+        "training_pictures": plan.training,
+        "held_out_pictures": plan.validation,
+        "damaged": found["damaged"],
+        "converted": len(found["converted"]),
+        "scores": scores,
+        "intervals": {},
+        "seconds": round(sum(row["seconds"] for row in history), 2),
+    }
+    write_text(run.folder / METRICS, json_text(metrics))
+    write_run_page(run, recorded_results(run.folder))
+    if found["damaged"]:
+        shown.say(f"{len(found['damaged'])} damaged pictures were left out; see {METRICS}")
+    numbers = ", ".join(f"{name} {value:.4f}" for name, value in scores.items())
+    shown.say(f"held-out pictures: {numbers}; weights: {file}")
+    return metrics
+
+
+@torch.no_grad()
+def judged(
+    net: nn.Module, held: Pictures, settings: ClassifyPretrainSettings, shown: Display
+) -> dict[str, float]:
+    """Scores of a network on held-out pictures, on one device; damaged ones count nowhere."""
+    device = pick_device(settings.accelerator)
+    net = net.to(device).eval()
+    sums: list[Tensor] = []
+    with autocast(settings.precision, device):
+        for batch in shown.watch(held_loader(held, settings), "judging"):  # type: ignore[arg-type]
+            image, truth = batch["image"].to(device), batch["truth"].to(device)
+            sums.append(counted(net(image), truth).cpu())
+    return scores_of(torch.stack(sums).sum(0), len(held.classes))
