@@ -42,7 +42,9 @@ def thaw(net: nn.Module, patterns: Iterable[str]) -> list[nn.Parameter]:
     """
     parts = _parts_named(net, patterns).values()
     weights = {id(weight): weight for part in parts for weight in part.parameters()}
-    return [weight.requires_grad_() for weight in weights.values()]
+    for weight in weights.values():
+        weight.requires_grad_()
+    return list(weights.values())
 
 
 def _parts_named(net: nn.Module, patterns: Iterable[str]) -> dict[str, nn.Module]:
