@@ -10,6 +10,7 @@ that are done.
 
 import argparse
 import csv
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -48,17 +49,17 @@ def dice_by_patient(run: Path) -> dict[str, float]:
         return {row["case"]: float(row["mean_dice"]) for row in csv.DictReader(stream)}
 
 
-def lines(dice: dict[str, dict[str, float]]) -> list[str]:
+def lines(dice: dict[str, dict[str, float]], pairs: Sequence[tuple[str, str]] = PAIRS) -> list[str]:
     """The table of means and the table of paired differences, over patients all starts have."""
-    shared = sorted(set.intersection(*(set(dice[start]) for start in STARTS)))
-    column = {start: np.array([dice[start][name] for name in shared]) for start in STARTS}
+    shared = sorted(set.intersection(*map(set, dice.values())))
+    column = {start: np.array([of[name] for name in shared]) for start, of in dice.items()}
     found = ["| start | Dice mean | standard deviation | median |", "|---|---|---|---|"]
     for start, values in column.items():
         middle, spread = np.median(values), values.std(ddof=1)
         found.append(f"| {start} | {values.mean():.4f} | {spread:.4f} | {middle:.4f} |")
     found += ["", "| difference | Dice | 95 % interval | better in | Wilcoxon p |"]
     found += ["|---|---|---|---|---|"]
-    for one, other in PAIRS:
+    for one, other in pairs:
         apart = paired(column[one], column[other])
         better = int((column[one] > column[other]).sum())
         found.append(

@@ -12,7 +12,7 @@ import typer.main
 import yaml
 
 from thirdaxis.cli.main import app
-from thirdaxis.tasks.settings_files import make_settings
+from thirdaxis.tasks.stages import runs_of
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 PAGES = [
@@ -119,7 +119,8 @@ def test_command_lines_are_accepted(page: Path) -> None:
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_settings_files_are_accepted(page: Path) -> None:
     for block in blocks(page.read_text("utf-8"), "yaml"):
-        make_settings({"data": "scans", **yaml.safe_load(block.text)}, f"{page.name}:{block.line}")
+        told = {"data": "scans", **yaml.safe_load(block.text)}
+        assert runs_of(told, Path("run"), f"{page.name}:{block.line}")
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

@@ -41,6 +41,7 @@ def told_by(
         read_assignments,
         read_settings_file,
     )
+    from thirdaxis.tasks.stages import check_reached
 
     if data is not None and data.suffix in SUFFIXES and not data.is_dir():
         if settings is not None:
@@ -48,9 +49,12 @@ def told_by(
         data, settings = None, data
     origin = str(settings or "settings")
     told = with_row(read_settings_file(settings) if settings else {}, row, origin)
-    told = merged(told, read_assignments(assignments or ()))
+    words = read_assignments(assignments or ())
     flags = {"data": None if data is None else str(data), **flags}
-    return told | {name: value for name, value in flags.items() if value is not None}, origin
+    flags = {name: value for name, value in flags.items() if value is not None}
+    told = merged(told, words) | flags
+    check_reached(told, words | flags, origin)
+    return told, origin
 
 
 def begin(
@@ -73,10 +77,13 @@ def begin(
     from thirdaxis.tasks.dry_run import dry_run
     from thirdaxis.tasks.engine import Display
     from thirdaxis.tasks.rows import check_data, published
-    from thirdaxis.tasks.settings_files import make_settings
+    from thirdaxis.tasks.run_folder import STAGES
+    from thirdaxis.tasks.stages import resume_stages, runs_of, train_stages
 
+    chosen = {} if resume and not dry else runs_of({"data": "data", **told}, out, origin)
     if dry:
-        dry_run(make_settings({"data": "data", **told}, origin), say)
+        for one in chosen.values():
+            dry_run(one, say)
         return
     display = Display(say=say, watch=watched, bar=sys.stdout.isatty())
     if resume:
@@ -86,12 +93,15 @@ def begin(
         raise UsageError(f"no data folder; name it, as in: {verb} DATA --out run")
     try:
         if resume:
-            runs.resume(out, display)
+            (resume_stages if (out / STAGES).is_file() else runs.resume)(out, display)
         else:
-            chosen = make_settings(told, origin)
-            check_data(told, chosen, origin)
-            runs.train(chosen, out, display)
-            if line := published(chosen):
+            last = list(chosen.values())[-1]
+            check_data(told, last, origin)
+            if "stages" in told:
+                train_stages(chosen, out, display)
+            else:
+                runs.train(last, out, display)
+            if line := published(last):
                 say(line)
     except KeyboardInterrupt:
         hint = f"; go on with: {verb} --resume --out {out}" if out.exists() else ""
@@ -101,9 +111,16 @@ def begin(
 
 def _refuse_changes(out: Path, told: dict[str, Any]) -> None:
     """A resumed run keeps its settings: changed ones could not give the unbroken run's result."""
-    from thirdaxis.tasks.run_folder import read_run
+    from thirdaxis.tasks.run_folder import STAGES, read_run
     from thirdaxis.tasks.settings_files import make_settings
+    from thirdaxis.tasks.stages import read_stages, runs_of
 
+    if (out / STAGES).is_file():
+        kept_stages = [one.plain() for one in read_stages(out).values()]
+        asked_stages = runs_of(told, out, "settings").values() if "stages" in told else ()
+        if told and [one.pinned().plain() for one in asked_stages] != kept_stages:
+            raise UsageError(f"--resume keeps the settings in {out / STAGES}; leave others out")
+        return
     kept = read_run(out).settings.plain()
     asked = make_settings(kept | told, "settings").pinned().plain()
     for name in told:

@@ -57,15 +57,28 @@ class AHNet(nn.Module):
             raise UsageError("ahnet: its encoder is 2D; take what lift_ahnet(net) returns")
         if volume.dim() != 5:
             raise InputError(f"ahnet takes volumes (N, C, D, H, W), got {tuple(volume.shape)}")
-        sides = volume.shape[2:]
-        if self.training and max(volume.shape[0], *(-(-n // STRIDE) for n in sides)) == 1:
-            raise InputError(
-                f"ahnet: a single volume of {' x '.join(map(str, sides))} leaves one position at "
-                f"stride {STRIDE}, and batch norm cannot train on that: take a batch of 2, or a "
-                f"side above {STRIDE}"
-            )
+        if self.training:
+            check_batch(volume.shape[0], volume.shape[2:])
         told = {} if thickness is None else {"thickness": thickness}
-        return self.decoder(self.encoder(volume, **told), sides)
+        return self.decoder(self.encoder(volume, **told), volume.shape[2:])
+
+
+def check_batch(batch: int, sides: Sequence[int]) -> None:
+    """Checks that AH-Net can be trained on so many volumes together.
+
+    Args:
+        batch: volumes.
+        sides: D, H and W of each.
+
+    Raises:
+        InputError: one position is left to train the coarsest norms on.
+    """
+    if max(batch, *(-(-n // STRIDE) for n in sides)) == 1:
+        raise InputError(
+            f"ahnet: a single volume of {' x '.join(map(str, sides))} leaves one position at "
+            f"stride {STRIDE}, and batch norm cannot train on that: take a batch of 2, or a "
+            f"side above {STRIDE}"
+        )
 
 
 def flat_ahnet(

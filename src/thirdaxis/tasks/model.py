@@ -20,7 +20,7 @@ from thirdaxis.tasks.hardware import pick_device
 from thirdaxis.tasks.keep import BEST, LAST, read_checkpoint
 from thirdaxis.tasks.kinds import KINDS, AnyPlan
 from thirdaxis.tasks.pretraining.card import FILE as PRETRAINED
-from thirdaxis.tasks.run_folder import SETTINGS, read_run
+from thirdaxis.tasks.run_folder import SETTINGS, STAGES, read_run
 from thirdaxis.tasks.segmentation.network import make_network
 from thirdaxis.tasks.settings import RunSettings
 from thirdaxis.tasks.settings_files import make_settings
@@ -120,7 +120,7 @@ def load_model(path: str | Path | Model, *, task: str | None = None, trust: bool
 def _read(path: str | Path, trust: bool) -> Model:
     name = hub_name(path)
     place = Path(path) if name is None else fetched(name)
-    if (place / SETTINGS).is_file():
+    if (place / SETTINGS).is_file() or (place / STAGES).is_file():
         return _of_run(place)
     if place.suffix == ".onnx":
         return _of_onnx(place)

@@ -156,6 +156,8 @@ def _show(
     )
     for labels, colour, style in zip(maps, (FOUND, TRUTH), ("solid", "dashed"), strict=False):
         flat = np.take(labels, centre[plane], axis=plane)
+        if min(flat.shape) < 2:
+            continue  # across a scan of one slice there is nothing to outline
         for value in sorted(set(np.unique(flat).tolist()) - {0}):
             axes.contour(flat == value, [0.5], colors=[colour], linewidths=1.2, linestyles=style)
     axes.set_title(PLANES[plane], fontsize=9, color=LIGHT)

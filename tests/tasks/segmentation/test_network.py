@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from thirdaxis.convert.lift import beside
-from thirdaxis.errors import InputError
+from thirdaxis.errors import InputError, UsageError
 from thirdaxis.tasks.keep import read_checkpoint
 from thirdaxis.tasks.run_folder import read_run
 from thirdaxis.tasks.segmentation.network import make_network
@@ -80,3 +80,43 @@ def test_ah_net_starts_from_the_run_of_its_first_stage(phantom_run, tmp_path):
         assert torch.equal(made.net.encoder.state_dict()[name], value), name
     assert all(name.startswith("decoder.") for name in made.weights.missing)
     assert not any(name.startswith("encoder.") for name, _ in made.weights.skipped)
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "said"),
+    [
+        ({"network": "gcn:resnet18"}, "ahnet:resnet34", "'layer1.2.conv1.weight'.* and is none"),
+        ({"network": "gcn:resnet18", "stem": "sum"}, "ahnet:resnet18", r"and is \(64, 1, 7, 7\)"),
+        ({"network": "unet"}, "ahnet:resnet18", "train the first stage with 'gcn:' on the same"),
+    ],
+)
+def test_a_first_stage_that_is_not_ah_nets_is_refused(phantom_run, tmp_path, first, second, said):
+    """Where a part of the encoder fits by name, the rest would stay random and locked."""
+    run = read_run(phantom_run)
+    told = {"fusion": "slicewise", "depth_stride": False, "stem": "depth", **first}
+    net = make_network(settings_of(run, weights=None, **told), run.plan, load=False).net
+    state = {f"net.{name}": value for name, value in net.state_dict().items()}
+    torch.save({"state_dict": state}, tmp_path / "best.ckpt")
+    told = AHNET | {"network": second, "weights": str(tmp_path), "fusion": "slicewise"}
+    with pytest.raises(InputError, match=f"{tmp_path}: its encoder does not fit.*{said}"):
+        make_network(settings_of(run, **told), replace(run.plan, patch=(4, 16, 16)))
+
+
+@pytest.mark.parametrize("patch", [(1, 1, 1), (1, 9, 7), (2, 33, 8)])
+def test_ah_net_trains_on_patches_that_no_pool_divides(phantom_run, patch):
+    run = read_run(phantom_run)
+    told = AHNET | {"weights": None, "fusion": "slicewise", "patch": patch}
+    net = make_network(settings_of(run, **told), replace(run.plan, patch=patch)).net
+    answer = net(torch.randn(2, len(run.plan.channels), *patch))
+    assert answer.shape == (2, run.plan.classes, *patch)
+    answer.square().mean().backward()
+    assert all(w.grad is not None and w.grad.isfinite().all() for w in net.encoder.parameters())
+
+
+def test_a_batch_that_leaves_nothing_to_normalise_is_told_before_the_run(phantom_run):
+    run = read_run(phantom_run)
+    told = AHNET | {"weights": None, "fusion": "slicewise", "batch": 2, "devices": 2}
+    plan = replace(run.plan, patch=(4, 16, 32))
+    with pytest.raises(UsageError, match="patch of 4×16×32 voxels .* take a batch of 2, or a side"):
+        make_network(settings_of(run, **told), plan)
+    make_network(settings_of(run, **told), replace(plan, patch=(4, 16, 33)))

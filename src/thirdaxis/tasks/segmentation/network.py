@@ -5,6 +5,7 @@ from torch import nn
 
 from thirdaxis.convert.lift import beside
 from thirdaxis.errors import InputError, UsageError
+from thirdaxis.nets.ahnet import AHNet, check_batch
 from thirdaxis.tasks.network import Made, converted
 from thirdaxis.tasks.segmentation.plan import Plan
 from thirdaxis.tasks.segmentation.settings import SegmentSettings
@@ -48,6 +49,8 @@ def _try_patch(net: nn.Module, settings: SegmentSettings, plan: Plan) -> None:
         with torch.no_grad():
             patch = torch.zeros(1, len(plan.channels), *plan.patch)
             out = net.eval()(patch, **beside(net, patch))
+        if isinstance(net, AHNet):
+            check_batch(settings.batch // (settings.devices * settings.nodes), plan.patch)
     except (RuntimeError, InputError) as error:
         reason = str(error).strip().splitlines()[0]
         raise UsageError(
