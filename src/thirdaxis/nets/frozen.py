@@ -21,6 +21,31 @@ def freeze(net: nn.Module, patterns: Iterable[str]) -> list[str]:
     Raises:
         UsageError: a pattern that names no part with weights.
     """
+    parts = _parts_named(net, patterns)
+    for part in parts.values():
+        part.requires_grad_(False)
+    return list(parts)
+
+
+def thaw(net: nn.Module, patterns: Iterable[str]) -> list[nn.Parameter]:
+    """Makes the parts that patterns name trainable, all inside them included.
+
+    Args:
+        net: changed in place.
+        patterns: as for `freeze`.
+
+    Returns:
+        Their weights.
+
+    Raises:
+        UsageError: a pattern that names no part with weights.
+    """
+    parts = _parts_named(net, patterns).values()
+    weights = {id(weight): weight for part in parts for weight in part.parameters()}
+    return [weight.requires_grad_() for weight in weights.values()]
+
+
+def _parts_named(net: nn.Module, patterns: Iterable[str]) -> dict[str, nn.Module]:
     parts = {name: m for name, m in net.named_modules() if name and list(m.parameters())}
     found = []
     for pattern in patterns:
@@ -28,10 +53,8 @@ def freeze(net: nn.Module, patterns: Iterable[str]) -> list[str]:
         if not names:
             guess = did_you_mean(pattern, [name for name in parts if name.count(".") < 2])
             raise UsageError(f"freeze: no part of the network is called {pattern!r}{guess}")
-        for name in names:
-            parts[name].requires_grad_(False)
         found += names
-    return found
+    return {name: parts[name] for name in found}
 
 
 def hold_frozen(net: nn.Module) -> None:

@@ -73,6 +73,8 @@ def fit(
     if shown.bar:
         callbacks.append(RichProgressBar())
     accelerator = pick_accelerator(settings.accelerator, settings.devices)
+    # Which weights get a gradient changes as they are unlocked.
+    sample = None if module.locked else sample
     several = settings.devices * settings.nodes > 1
     if settings.sync_norms and several:
         if accelerator != "gpu":

@@ -101,8 +101,10 @@ class KeepRun(Callback):
         self.waited = state_dict["waited"]
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Starts the clock, and has the last epoch validated whatever its number."""
+        """Starts the clock, tells the past, and has the last epoch validated at any number."""
+        assert isinstance(pl_module, RunModule)
         self.started = time.perf_counter()
+        pl_module.past_losses = [row["train_loss"] for row in self.rows]
         if trainer.current_epoch + 1 == trainer.max_epochs:
             trainer.check_val_every_n_epoch = 1
 
@@ -126,7 +128,8 @@ class KeepRun(Callback):
             judged = -sys.float_info.max if math.isnan(score) else score
             if trainer.is_global_zero:
                 told = f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}"
-                self.say(f"{told}  loss {loss:.4f}  validation {name} {score:.4f}")
+                changes = "".join(f"  {change}" for change in pl_module.changes())
+                self.say(f"{told}  loss {loss:.4f}  validation {name} {score:.4f}{changes}")
             self.waited += 1
             if judged > self.best:
                 self.best, self.waited = judged, 0

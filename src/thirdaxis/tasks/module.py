@@ -9,10 +9,11 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from thirdaxis.convert.lift import beside
-from thirdaxis.nets.frozen import hold_frozen
+from thirdaxis.nets.frozen import hold_frozen, thaw
 from thirdaxis.tasks.kinds import AnyPlan
 from thirdaxis.tasks.schedule import stepping
-from thirdaxis.tasks.settings import RunSettings
+from thirdaxis.tasks.settings import RunSettings, When
+from thirdaxis.tasks.switch import has_begun
 
 
 class RunModule(LightningModule):
@@ -38,6 +39,10 @@ class RunModule(LightningModule):
         self.steps = steps
         self.losses: list[Tensor] = []
         self.epoch_score: float | None = None
+        self.past_losses: list[float] = []
+        # Weights to be trained later belong to the optimiser, and to the processes that share
+        # gradients, from the start; until then they are locked, and have no gradient.
+        self.locked = thaw(net, settings.freeze) if settings.unlock_at is not None else []
 
     def train(self, mode: bool = True) -> Self:
         """Training mode, but for parts that are frozen: their norms keep their statistics."""
@@ -52,8 +57,22 @@ class RunModule(LightningModule):
         return self.net(image, **beside(self.net, image, thickness))
 
     def on_train_epoch_start(self) -> None:
-        """Forgets the last epoch."""
+        """Forgets the last epoch, and locks or unlocks what is to be trained later."""
         self.losses, self.epoch_score = [], None
+        if self.locked:
+            unlocked = self.has_begun(self.told.unlock_at)
+            for weight in self.locked:
+                weight.requires_grad_(unlocked)
+            self.train()
+
+    def has_begun(self, when: When) -> bool:
+        """Whether a change of the run is made before this epoch, see `thirdaxis.tasks.switch`."""
+        epochs, plateau = self.told.epochs, self.told.plateau
+        return has_begun(when, self.past_losses, epochs=epochs, plateau=plateau)
+
+    def changes(self) -> list[str]:
+        """What has changed in this epoch or one before it, in words."""
+        return ["unlocked"] if self.locked and self.has_begun(self.told.unlock_at) else []
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
         """Makes dropout a function of (seed, batch), so that a resumed run drops the same."""

@@ -16,6 +16,7 @@ def one_step(module: RunModule, data: LightningDataModule) -> float:
         The loss before the step.
     """
     (optimiser,), _ = module.configure_optimizers()
+    module.on_train_epoch_start()
     loss = module.training_step(next(iter(data.train_dataloader())), 0)
     loss.backward()
     optimiser.step()

@@ -28,6 +28,7 @@ LengthOrOwn = Annotated[
 ]
 Spacing = Annotated[tuple[LengthOrOwn, LengthOrOwn, LengthOrOwn], BeforeValidator(split_words)]
 Millimetres = Annotated[tuple[Length, Length, Length], BeforeValidator(split_words)]
+When = Literal["plateau"] | Annotated[float, Field(gt=0)] | None
 HounsfieldWindow = Annotated[tuple[float, float], BeforeValidator(split_words)]
 
 
@@ -97,6 +98,13 @@ class RunSettings(BaseModel):
     freeze: Annotated[tuple[str, ...], BeforeValidator(split_names)] = ()
     """Name patterns of modules that are not trained, such as `*layer1`; their norms keep their
     statistics."""
+
+    unlock_at: When = None
+    """When the modules of `freeze` are trained after all: after that share of the epochs (below 1)
+    or that many (from 1), or on a `plateau` of the training loss; none keeps them as they are."""
+
+    plateau: int = Field(10, ge=1)
+    """Epochs without a lower training loss that are a plateau."""
 
     fusion: str = "acs"
     """How a 2D convolution looks along depth, by name: see `thirdaxis.FUSIONS`. Networks published
@@ -242,6 +250,8 @@ class RunSettings(BaseModel):
             )
         if (self.schedule == "step") != bool(self.milestones):
             raise ValueError("schedule 'step' and milestones go together")
+        if self.unlock_at is not None and not self.freeze:
+            raise ValueError("unlock_at names no modules: name them by freeze, such as encoder")
         if self.zero_last_norm and not self.start:
             raise ValueError("zero_last_norm goes with a start, kaiming or xavier")
         if self.lowest_rate > self.rate:

@@ -69,6 +69,9 @@ class SegmentLoss(nn.Module):
         settings: of the run.
         classes: background included.
 
+    Attributes:
+        is_focal: whether cross entropy is in its focal form; a run may change to it.
+
     Raises:
         UsageError: class weights for another number of classes.
     """
@@ -89,7 +92,9 @@ class SegmentLoss(nn.Module):
         kinds = settings.loss.split("_")
         self.dice_weight = settings.dice_weight if "dice" in kinds else 0.0
         self.voxel_weight = settings.voxel_weight if kinds != ["dice"] else 0.0
-        self.gamma = settings.focal_gamma if "focal" in kinds else 0.0
+        self.rim = settings.loss_rim
+        self.focal_gamma = settings.focal_gamma
+        self.is_focal = "focal" in kinds
         self.dice = DiceLoss(
             include_background=settings.dice_background,
             to_onehot_y=True,
@@ -110,9 +115,12 @@ class SegmentLoss(nn.Module):
         Returns:
             One number.
         """
+        inner = slice(self.rim, logits.shape[2] - self.rim)
+        logits, label = logits[:, :, inner], label[:, :, inner]
+        gamma = self.focal_gamma if self.is_focal else 0.0
         loss = logits.new_zeros(())
         if self.dice_weight:
             loss = loss + self.dice_weight * cast(Tensor, self.dice(logits, label))
         if self.voxel_weight:
-            loss = loss + self.voxel_weight * focal(logits, label[:, 0], self.gamma, self.weight)
+            loss = loss + self.voxel_weight * focal(logits, label[:, 0], gamma, self.weight)
         return loss

@@ -32,6 +32,17 @@ class SegmentModule(RunModule):
         self.loss = SegmentLoss(settings, plan.classes)
         self.scores: list[Tensor] = []
 
+    def on_train_epoch_start(self) -> None:
+        """Changes to the focal form of the loss when its time has come."""
+        super().on_train_epoch_start()
+        if self.has_begun(self.settings.focal_from):
+            self.loss.is_focal = True
+
+    def changes(self) -> list[str]:
+        """What has changed in this epoch or one before it, in words."""
+        focal = self.has_begun(self.settings.focal_from)
+        return [*(["focal loss"] if focal else []), *super().changes()]
+
     def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
         """The loss of one batch of patches."""
         logits = self(batch["image"], batch["thickness"])

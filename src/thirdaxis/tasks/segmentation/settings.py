@@ -6,7 +6,14 @@ from typing import Annotated, Literal
 from pydantic import BeforeValidator, Field, model_validator
 
 from thirdaxis.data.patients import TABLE
-from thirdaxis.tasks.settings import HounsfieldWindow, RunSettings, Size, Spacing, split_words
+from thirdaxis.tasks.settings import (
+    HounsfieldWindow,
+    RunSettings,
+    Size,
+    Spacing,
+    When,
+    split_words,
+)
 
 Share = Annotated[float, Field(ge=0, lt=1)]
 Augment = Annotated[
@@ -82,6 +89,14 @@ class SegmentSettings(RunSettings):
     focal_gamma: float = Field(2.0, ge=0)
     """How much less the focal loss counts voxels that are right already; 0 is cross entropy."""
 
+    focal_from: When = None
+    """When cross entropy becomes focal loss: after that share of the epochs (below 1) or that many
+    (from 1), or on a `plateau` of the training loss; none leaves `loss` as it is."""
+
+    loss_rim: int = Field(0, ge=0)
+    """Slices at either end of a patch that the loss leaves out: with 1, and patches of 3 slices,
+    the middle one is learnt from itself and its neighbours."""
+
     dice_over: Literal["batch", "sample"] = "batch"
     """Whether Dice is of all voxels of a batch together, or the mean over its samples."""
 
@@ -112,6 +127,14 @@ class SegmentSettings(RunSettings):
             raise ValueError("intensity 'window' and window (lowest, highest HU) go together")
         if self.window is not None and self.window[0] >= self.window[1]:
             raise ValueError(f"window {self.window} needs its lower end first")
+        if self.focal_from is not None and "ce" not in self.loss.split("_"):
+            kind = "is focal already" if "focal" in self.loss else "has no focal form"
+            raise ValueError(f"focal_from: the loss {self.loss!r} {kind}; take ce or dice_ce")
+        if self.loss_rim and (self.patch is None or self.patch[0] <= 2 * self.loss_rim):
+            needed = 2 * self.loss_rim + 1
+            raise ValueError(
+                f"loss_rim {self.loss_rim} needs a patch of {needed} slices, not {self.patch}"
+            )
         if self.augment == "lidc" and (self.patch is None or len(set(self.patch)) > 1):
             raise ValueError(f"augment 'lidc' turns patches and needs a cube, not {self.patch}")
         if self.patient is not None and not TABLE.match(self.patient):
