@@ -12,6 +12,7 @@ import yaml
 from thirdaxis.tasks.classification import dry as dry_classify
 from thirdaxis.tasks.cost import cost_of
 from thirdaxis.tasks.detection import dry as dry_detect
+from thirdaxis.tasks.locating import dry as dry_locate
 from thirdaxis.tasks.segmentation import dry as dry_segment
 from thirdaxis.tasks.settings import RunSettings
 
@@ -19,6 +20,7 @@ TASKS: dict[str, Any] = {
     "segment": dry_segment,
     "classify": dry_classify,
     "detect": dry_detect,
+    "locate": dry_locate,
 }
 SMALL: dict[str, Any] = {
     "batch": 2,

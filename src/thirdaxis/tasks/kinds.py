@@ -8,6 +8,8 @@ from thirdaxis.tasks.classification.plan import classify_plan_from
 from thirdaxis.tasks.classification.settings import ClassifySettings
 from thirdaxis.tasks.detection.plan import detect_plan_from
 from thirdaxis.tasks.detection.settings import DetectSettings
+from thirdaxis.tasks.locating.plan import locate_plan_from
+from thirdaxis.tasks.locating.settings import LocateSettings
 from thirdaxis.tasks.segmentation.plan import plan_from
 from thirdaxis.tasks.segmentation.settings import SegmentSettings
 from thirdaxis.tasks.settings import RunSettings
@@ -38,4 +40,5 @@ KINDS = {
     "segment": Kind(SegmentSettings, plan_from),
     "classify": Kind(ClassifySettings, classify_plan_from),
     "detect": Kind(DetectSettings, detect_plan_from),
+    "locate": Kind(LocateSettings, locate_plan_from),
 }

@@ -10,6 +10,7 @@ from thirdaxis.tasks.classification import run as classify_run
 from thirdaxis.tasks.detection import run as detect_run
 from thirdaxis.tasks.engine import Display
 from thirdaxis.tasks.hardware import check_launch, rank
+from thirdaxis.tasks.locating import run as locate_run
 from thirdaxis.tasks.run_folder import METRICS, SETTINGS, read_run
 from thirdaxis.tasks.run_page import recorded_results, write_run_page
 from thirdaxis.tasks.segmentation import run as segment_run
@@ -31,6 +32,7 @@ RUNNERS = {
     "segment": Runner(segment_run.train, segment_run.resume),
     "classify": Runner(classify_run.train, classify_run.resume),
     "detect": Runner(detect_run.train, detect_run.resume),
+    "locate": Runner(locate_run.train, locate_run.resume),
 }
 
 
