@@ -8,6 +8,7 @@ from thirdaxis.errors import UsageError
 from thirdaxis.tasks.dry_run import dry_run
 from thirdaxis.tasks.rows import recipes_in, row_names, with_row
 from thirdaxis.tasks.settings_files import make_settings, read_settings_file
+from thirdaxis.tasks.stages import runs_of
 
 RECIPES = recipes_in(Path(__file__).parents[2] / "recipes")
 
@@ -16,24 +17,26 @@ def rows():
     """Every row of every recipe, and what of it is new: `step`, `count` or `nothing`.
 
     Rows that differ in their start or their numbers alone are counted, but not trained again; nor
-    are large networks under every operator. A detector is not counted again where it differs in
-    that alone, and trained once, and under the one operator that asks for thickness.
+    are large networks under every operator. A detector or a stage is not counted again where it
+    differs in that alone, and trained once, and under the one operator that asks for thickness.
     """
     seen, counted = set(), set()
     for title, file in RECIPES.items():
         told = read_settings_file(file)
         for name in reversed(row_names(told, title) or [None]):
-            settings = make_settings({"data": "absent", **with_row(told, name, title)}, title)
-            operator = (settings.task, settings.fusion)
-            new = settings.network not in seen or operator not in seen
-            what = "step" if new else "count"
-            if settings.task == "detect":
-                kind = (settings.network, settings.fusion, settings.depth)
-                asks = settings.fusion == "alignshift" or settings.network not in seen
-                what = "nothing" if kind in counted else what if asks else "count"
-                counted.add(kind)
-            seen |= {settings.network, operator}
-            yield pytest.param(settings, what, id=f"{title.removesuffix('.yaml')}-{name}")
+            row = {"data": "absent", **with_row(told, name, title)}
+            for run, settings in runs_of(row, Path(), title).items():
+                operator = (settings.task, settings.fusion)
+                new = settings.network not in seen or operator not in seen
+                what = "step" if new else "count"
+                if settings.task == "detect" or run.name:
+                    kind = (settings.network, settings.fusion, getattr(settings, "depth", 0))
+                    asks = settings.fusion == "alignshift" or settings.network not in seen
+                    what = "nothing" if kind in counted else what if asks else "count"
+                    counted.add(kind)
+                seen |= {settings.network, operator}
+                words = [title.removesuffix(".yaml"), str(name), *filter(None, [run.name])]
+                yield pytest.param(settings, what, id="-".join(words))
 
 
 def test_every_published_table_has_its_recipe():
@@ -47,7 +50,7 @@ def test_every_published_table_has_its_recipe():
 @pytest.mark.parametrize(("settings", "what"), rows())
 def test_every_row_of_every_recipe(settings, what, tmp_path, monkeypatch):
     if what == "nothing":
-        assert settings.about.published  # the row differs in its start and in these
+        assert settings.about.row  # which differs in its start, its numbers or another stage
         return
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     lines = []

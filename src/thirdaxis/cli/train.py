@@ -86,13 +86,14 @@ def train(
     from thirdaxis.tasks.dry_run import dry_run
     from thirdaxis.tasks.engine import Display
     from thirdaxis.tasks.rows import check_data, published, with_row
+    from thirdaxis.tasks.run_folder import STAGES
     from thirdaxis.tasks.settings_files import (
         SUFFIXES,
-        make_settings,
         merged,
         read_assignments,
         read_settings_file,
     )
+    from thirdaxis.tasks.stages import check_reached, resume_stages, runs_of, train_stages
 
     if data is not None and data.suffix in SUFFIXES and not data.is_dir():
         if settings is not None:
@@ -100,7 +101,8 @@ def train(
         data, settings = None, data
     origin = str(settings or "settings")
     told: dict[str, Any] = with_row(read_settings_file(settings) if settings else {}, row, origin)
-    told = merged(told, read_assignments(assignments or ()))
+    words = read_assignments(assignments or ())
+    told = merged(told, words)
     flags = {
         "data": None if data is None else str(data),
         "network": network,
@@ -120,15 +122,19 @@ def train(
         "accelerator": accelerator,
         "precision": precision,
     }
-    told |= {name: value for name, value in flags.items() if value is not None}
+    flags = {name: value for name, value in flags.items() if value is not None}
+    told |= flags
+    check_reached(told, words | flags, origin)
     if str(told.get("data")).endswith((".csv", ".npz")):
         told.setdefault("task", "classify")  # a table of samples, or a set of MedMNIST
     elif data is not None and (data / "DL_info.csv").is_file():
         told.setdefault("task", "detect")  # a folder of DeepLesion
     if window is not None and told.get("task") != "detect":
         told["intensity"] = "window"
+    chosen = {} if resume and not dry else runs_of({"data": "data", **told}, out, origin)
     if dry:
-        dry_run(make_settings({"data": "data", **told}, origin), say)
+        for one in chosen.values():
+            dry_run(one, say)
         return
     display = Display(say=say, watch=watched, bar=sys.stdout.isatty())
     if resume:
@@ -138,12 +144,15 @@ def train(
         raise UsageError("no data folder; name it, as in: thirdaxis train DATA --out run")
     try:
         if resume:
-            runs.resume(out, display)
+            (resume_stages if (out / STAGES).is_file() else runs.resume)(out, display)
         else:
-            chosen = make_settings(told, origin)
-            check_data(told, chosen, origin)
-            runs.train(chosen, out, display)
-            if line := published(chosen):
+            last = list(chosen.values())[-1]
+            check_data(told, last, origin)
+            if "stages" in told:
+                train_stages(chosen, out, display)
+            else:
+                runs.train(last, out, display)
+            if line := published(last):
                 say(line)
     except KeyboardInterrupt:
         hint = f"; go on with: thirdaxis train --resume --out {out}" if out.exists() else ""
@@ -153,9 +162,18 @@ def train(
 
 def _refuse_changes(out: Path, told: dict[str, Any]) -> None:
     """A resumed run keeps its settings: changed ones could not give the unbroken run's result."""
-    from thirdaxis.tasks.run_folder import read_run
+    from thirdaxis.tasks.run_folder import STAGES, read_run
     from thirdaxis.tasks.settings_files import make_settings
+    from thirdaxis.tasks.stages import read_stages, runs_of
 
+    if (out / STAGES).is_file():
+        plain = [one.plain() for one in read_stages(out).values()]
+        if (
+            told
+            and [one.pinned().plain() for one in runs_of(told, out, "settings").values()] != plain
+        ):
+            raise UsageError(f"--resume keeps the settings in {out / STAGES}; leave others out")
+        return
     kept = read_run(out).settings.plain()
     given = {
         name: str(Path(value).resolve()) if name in ("data", "cache") and value else value

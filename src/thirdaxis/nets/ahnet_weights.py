@@ -46,24 +46,43 @@ def fill_encoder(net: AHNet, stage1: Source) -> WeightsReport:
         InputError: a tensor is missing or of another shape; nothing is changed then.
     """
     tensors, source = _tensors(stage1)
-    begin = next(
-        (n[: -len("conv1.weight")] for n in tensors if n.endswith(PART + "conv1.weight")), PART
+    given = encoder_tensors(tensors)
+    check_encoder(net, given, source)
+    report = transfer(net.encoder, given, source)
+    begin = _begin(tensors)
+    outside = [(n, "not of the encoder") for n in tensors if not n.startswith(begin)]
+    return WeightsReport(
+        source, report.loaded, report.adapted, report.skipped + outside, report.missing
     )
-    given = {n.removeprefix(begin): t for n, t in tensors.items() if n.startswith(begin)}
+
+
+def encoder_tensors(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Those of a network's tensors that are of its encoder, by their names in it."""
+    begin = _begin(tensors)
+    return {n.removeprefix(begin): t for n, t in tensors.items() if n.startswith(begin)}
+
+
+def check_encoder(net: AHNet, given: Mapping[str, Tensor], source: str) -> None:
+    """Checks that an encoder's tensors are all that AH-Net's needs, and of its shapes.
+
+    Args:
+        net: converted.
+        given: by names inside the encoder; shapes alone are looked at.
+        source: what to call their origin.
+
+    Raises:
+        InputError: with the first that is missing or of another shape.
+    """
     own = net.encoder.state_dict()
-    for name in own.keys() - own_parameters(net.encoder):
+    owned = own_parameters(net.encoder)
+    for name in (name for name in own if name not in owned):
         came = "none" if name not in given else str(tuple(given[name].shape))
         if name not in given or _sides(given[name]) != _sides(own[name]):
             raise InputError(
                 f"{source}: its encoder does not fit AH-Net's: {name!r} should be "
                 f"{tuple(own[name].shape)}, and is {came}; train the first stage with 'gcn:' on "
-                "the same ResNet, and take fusions that keep 2D kernels"
+                "the same ResNet, with stem 'depth' and fusions that keep 2D kernels"
             )
-    report = transfer(net.encoder, given, source)
-    outside = [(n, "not of the encoder") for n in tensors if not n.startswith(begin)]
-    return WeightsReport(
-        source, report.loaded, report.adapted, report.skipped + outside, report.missing
-    )
 
 
 def load_monai(net: AHNet, weights: Source) -> WeightsReport:
@@ -118,6 +137,12 @@ def _here(name: str) -> str:
         place = "output" if block == "final" else f"narrow.{WIDENINGS[block]}"
         return f"decoder.{place}.{OF_TRIPLE[kind]}.{tail}"
     return name
+
+
+def _begin(tensors: Mapping[str, Tensor]) -> str:
+    """What names of the encoder begin with."""
+    tail = PART + "conv1.weight"
+    return next((n[: -len("conv1.weight")] for n in tensors if n.endswith(tail)), PART)
 
 
 def _tensors(source: Source) -> tuple[Mapping[str, Tensor], str]:

@@ -59,11 +59,10 @@ class RunModule(LightningModule):
     def on_train_epoch_start(self) -> None:
         """Forgets the last epoch, and locks or unlocks what is to be trained later."""
         self.losses, self.epoch_score = [], None
-        if self.locked:
-            unlocked = self.has_begun(self.told.unlock_at)
-            for weight in self.locked:
-                weight.requires_grad_(unlocked)
-            self.train()
+        unlocked = self.has_begun(self.told.unlock_at)
+        for weight in self.locked:
+            weight.requires_grad_(unlocked)
+        self.train()  # Lightning leaves each part in the mode in which it was
 
     def has_begun(self, when: When) -> bool:
         """Whether a change of the run is made before this epoch, see `thirdaxis.tasks.switch`."""

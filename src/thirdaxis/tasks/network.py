@@ -1,15 +1,17 @@
 """The network of any run: a 2D network by name, its weights, converted as the settings say."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from thirdaxis.errors import InputError
 from thirdaxis.fusion.a3d import A3D
 from thirdaxis.fusion.table import resolve
+from thirdaxis.nets.ahnet import AHNet
+from thirdaxis.nets.ahnet_weights import check_encoder, encoder_tensors
 from thirdaxis.nets.build import Task, weights_named
 from thirdaxis.nets.frozen import freeze
 from thirdaxis.nets.volumes import make_volumetric
@@ -95,15 +97,31 @@ def from_run(net: nn.Module, folder: Path) -> WeightsReport:
         folder: of the run.
 
     Raises:
-        InputError: not a run folder, nothing in it fits, or it holds 2D kernels where this network
-            has 3D ones of its own.
+        InputError: not a run folder, nothing in it fits, or as `check_fit`.
     """
     state = read_checkpoint(folder / BEST)["state_dict"]
     inner = {name.removeprefix("net."): value for name, value in state.items()}
+    check_fit(net, inner, str(folder))
+    return transfer(net, inner, str(folder / BEST))
+
+
+def check_fit(net: nn.Module, tensors: Mapping[str, Tensor], source: str) -> None:
+    """Checks that a network can begin with the tensors of a run.
+
+    Args:
+        net: converted.
+        tensors: name -> tensor; on the meta device they will do.
+        source: what to call the run.
+
+    Raises:
+        InputError: 2D kernels where this network has 3D ones of its own; or, for an AH-Net, an
+            encoder that is not wholly its own, which training would then hide.
+    """
+    if isinstance(net, AHNet):
+        check_encoder(net, encoder_tensors(tensors), source)
     for name, own in net.state_dict().items():
-        if name in inner and inner[name].ndim != own.ndim:
+        if name in tensors and tensors[name].ndim != own.ndim:
             raise InputError(
-                f"{folder}: its {name} has {inner[name].ndim} axes, here {own.ndim} are needed; "
+                f"{source}: its {name} has {tensors[name].ndim} axes, here {own.ndim} are needed; "
                 "take a fusion that keeps 2D kernels, such as acs, in both runs"
             )
-    return transfer(net, inner, str(folder / BEST))

@@ -79,7 +79,7 @@ def check_data(told: Mapping[str, Any], settings: RunSettings | None, origin: st
     """
     if not told.get("about") or (settings is not None and Path(settings.data).exists()):
         return
-    about = make_settings({**told, "data": "data"}, origin).about
+    about = make_settings({"about": told["about"], "data": "data"}, origin).about
     assert about is not None
     missing = "no data are told" if settings is None else f"there are no data at {settings.data}"
     raise InputError(f"{origin}: {missing}; name them by --set data=PATH. It needs {needs(about)}")
@@ -113,14 +113,25 @@ def markdown(file: Path, title: str | None = None) -> str:
     facts = {"Data": about.data, "From": about.source, "On disk": about.layout}
     lines += [f"- {word}: {text}" for word, text in facts.items() if text]
     lines += ["", _sentence(about.notes), ""] if about.notes else [""]
+    for number, (stage, own) in enumerate(told.get("stages", {}).items(), 1):
+        lines += [f"{number}. Stage `{stage}`: {_settings(own)}."]
+    lines += [""] if "stages" in told else []
     if names:
         lines += ["| row | settings | published |", "|---|---|---|"]
     for name in names:
         row = dict(told[ROWS][name])
         printed = ", ".join(f"{key} {value:g}" for key, value in row.pop("published", {}).items())
-        own = ", ".join(f"`{key}: {value}`" for key, value in row.items())
-        lines.append(f"| {name} | {own} | {printed} |")
+        lines.append(f"| {name} | {_settings(row)} | {printed} |")
     return "\n".join(lines).rstrip() + "\n"
+
+
+def _settings(told: Mapping[str, Any]) -> str:
+    """Settings as words; those of a stage under its name, such as `volumes.fusion: acs`."""
+    flat = dict(told)
+    for stage, own in flat.pop("stages", {}).items():
+        inner = {f"{stage}.{key}": value for key, value in own.items()} if own else {}
+        flat |= inner or {stage: "left out"}
+    return ", ".join(f"`{key}: {value}`" for key, value in flat.items())
 
 
 def _sentence(text: str | None) -> str:

@@ -25,6 +25,7 @@ from thirdaxis.tasks.settings import RunSettings
 from thirdaxis.tasks.settings_files import make_settings, read_settings_file
 
 SETTINGS, PLAN, SPLIT, VERSIONS = "settings.yaml", "plan.json", "split.json", "versions.json"
+STAGES = "stages.yaml"  # of a folder that holds runs which follow each other
 CONVERSION, WEIGHTS = "conversion.txt", "weights.txt"
 PARTS = ("training", "validation", "test")
 METRICS, CURVES, VALIDATION, PICTURES = "metrics.json", "curves.png", "validation", "pictures"
@@ -74,7 +75,8 @@ def new_run_folder(out: Path) -> Iterator[Path]:
         OSError: its parent cannot be written.
     """
     if out.exists() or out.is_symlink():
-        hint = " (--resume goes on with it)" if (out / SETTINGS).exists() else ""
+        begun = (out / SETTINGS).exists() or (out / STAGES).exists()
+        hint = " (--resume goes on with it)" if begun else ""
         raise UsageError(f"{out}: exists already{hint}; name a new folder for this run")
     out.parent.mkdir(parents=True, exist_ok=True)
     partial = out.with_name(f".{secrets.token_hex(4)}-{out.name}")
@@ -124,6 +126,9 @@ def read_run(folder: Path) -> Run[Any, Any]:
     Raises:
         InputError: not a run folder, or a damaged one.
     """
+    if (folder / STAGES).is_file():
+        last = list(read_settings_file(folder / STAGES))[-1]
+        raise InputError(f"{folder}: holds stages, each a run folder; name one: {folder / last}")
     if not (folder / SETTINGS).is_file():
         state = "not a run folder" if folder.exists() else "no such folder"
         raise InputError(f"{folder}: {state}; expected one that `thirdaxis train` made")

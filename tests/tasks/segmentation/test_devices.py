@@ -29,6 +29,7 @@ def one_process(tmp_path_factory, make_phantoms, phantom_settings):
     data = make_phantoms(place / "data", 7)
     values = phantom_settings | {"network": "plainnet:make", "patch": "8,16,16", "epoch_steps": 2}
     values |= {"loss": "dice_ce", "dice_over": "sample"}
+    values |= {"freeze": "['0']", "unlock_at": 1}  # gradients are shared then too
     words = ["thirdaxis", "train", str(data)]
     words += [word for name, value in values.items() for word in ("--set", f"{name}={value}")]
     _run(place, ["-m", *words, "-o", "one"])

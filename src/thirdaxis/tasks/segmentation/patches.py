@@ -72,11 +72,32 @@ def quarter_turns() -> list[Transform]:
     return [*turns, RandAxisFlipd(both, 0.75)]
 
 
+def plane_turns() -> list[Transform]:
+    """Turns by up to 20 degrees and mirrors in the plane, and scalings by up to a fifth.
+
+    Source: Liu et al., "3D Anisotropic Hybrid Network", MICCAI 2018, section 4.2.
+
+    Returns:
+        MONAI transforms of a dict with `image` and `label`, (C, D, H, W).
+    """
+    both = ["image", "label"]
+    mirrors = [RandFlipd(both, prob=0.5, spatial_axis=axis) for axis in (1, 2)]
+    moved = RandAffined(
+        both,
+        prob=1.0,
+        rotate_range=(float(np.pi / 9), 0.0, 0.0),
+        scale_range=(0.2, 0.2, 0.2),
+        mode=("bilinear", "nearest"),
+        padding_mode="border",
+    )
+    return [*mirrors, moved]
+
+
 def augmentation(name: str, anisotropy: float) -> list[Transform]:
-    """The changes to patches by name: `light`, `lidc` or `none`."""
+    """The changes to patches by name: `light`, `lidc`, `ahnet` or `none`."""
     if name == "light":
         return light_augmentation(anisotropy)
-    return quarter_turns() if name == "lidc" else []
+    return {"lidc": quarter_turns, "ahnet": plane_turns, "none": list}[name]()
 
 
 def pad_to(array: Tensor, size: Sequence[int]) -> Tensor:

@@ -17,7 +17,7 @@ from thirdaxis.tasks.settings import (
 
 Share = Annotated[float, Field(ge=0, lt=1)]
 Augment = Annotated[
-    Literal["light", "lidc", "none"],
+    Literal["light", "lidc", "ahnet", "none"],
     BeforeValidator(lambda told: ("light" if told else "none") if isinstance(told, bool) else told),
 ]
 Values = Annotated[
@@ -69,8 +69,9 @@ class SegmentSettings(RunSettings):
 
     augment: Augment = "light"
     """`light`: left-right flips, small rotations and scalings, brightness and contrast; `lidc`: any
-    quarter turns and a flip, as ACS trained on nodules (needs a cube as patch); `none`. True is
-    `light`, false `none`."""
+    quarter turns and a flip, as ACS trained on nodules (needs a cube as patch); `ahnet`: turns by
+    20 degrees and mirrors in the plane and scalings by a fifth, as AH-Net trained on livers;
+    `none`. True is `light`, false `none`."""
 
     loss: Literal["dice_ce", "dice_focal", "dice", "ce", "focal"] = "dice_ce"
     """Soft Dice and cross entropy, Dice and focal loss, or one of them alone."""
