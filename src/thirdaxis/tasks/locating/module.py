@@ -51,6 +51,8 @@ class LocateModule(RunModule):
     def loss(self, heat: Tensor, target: Tensor) -> Tensor:
         """The mean squared error of a batch, or its focal form once its time has come."""
         told = self.settings
+        inner = slice(told.loss_rim, heat.shape[2] - told.loss_rim)
+        heat, target = heat[:, :, inner], target[:, :, inner]
         gamma = told.focal_gamma if self.has_begun(told.focal_from) else 0.0
         return focal_squared(heat.float(), target, told.largest_error, gamma)
 

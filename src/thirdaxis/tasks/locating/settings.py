@@ -99,6 +99,10 @@ class LocateSettings(RunSettings):
     largest_error: float = Field(1.0, gt=0)
     """The largest squared error the focal form expects: that of a peak of 1 that was missed."""
 
+    loss_rim: int = Field(0, ge=0)
+    """Slices at either end of a patch that the loss leaves out: with 1, and patches of 3 slices,
+    the middle one is learnt from itself and its neighbours."""
+
     suppress: Millimetres = (3.0, 5.0, 5.0)
     """Millimetres d,h,w around a voxel in which nothing may be higher where it is to be a peak."""
 
@@ -126,4 +130,9 @@ class LocateSettings(RunSettings):
             raise ValueError("intensity 'window' and window (lowest, highest HU) go together")
         if self.window is not None and self.window[0] >= self.window[1]:
             raise ValueError(f"window {self.window} needs its lower end first")
+        if self.patch[0] <= 2 * self.loss_rim:
+            needed = 2 * self.loss_rim + 1
+            raise ValueError(
+                f"loss_rim {self.loss_rim} needs a patch of {needed} slices, not {self.patch}"
+            )
         return self

@@ -55,7 +55,7 @@ def box_around(heat: np.ndarray, peak: tuple[int, int, int], share: float = 0.25
 
     Args:
         heat: (D, H, W).
-        peak: a voxel of it, above 0.
+        peak: a voxel of it; one that is not above 0 has no width, and gets a box of its own size.
         share: as in `gaussians`.
 
     Returns:
@@ -69,6 +69,7 @@ def box_around(heat: np.ndarray, peak: tuple[int, int, int], share: float = 0.25
         first, last = at - _fall(line[at::-1]), at + _fall(line[at:])
         # A Gaussian is 2 sqrt(2 ln 2) standard deviations wide at half its height.
         side = (last - first) / (math.sqrt(8 * math.log(2)) * share)
+        side = side if heat[peak] > 0 else 1.0
         middle = (first + last) / 2
         low[axis] = max(middle - side / 2, -0.5)
         high[axis] = min(middle + side / 2, len(line) - 0.5)
@@ -77,6 +78,8 @@ def box_around(heat: np.ndarray, peak: tuple[int, int, int], share: float = 0.25
 
 def _fall(line: np.ndarray) -> float:
     """Voxels from the first to where a line sinks to half of it, or to the end and half a voxel."""
+    if line[0] <= 0:
+        return 0.5
     below = np.flatnonzero(line <= line[0] / 2)
     if not len(below):
         return len(line) - 0.5
