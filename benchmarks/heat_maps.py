@@ -103,9 +103,9 @@ def line_of(row: str, scored: list[Froc], volumes: tuple[BoxedVolume, ...]) -> s
     def drawn(chosen: np.ndarray) -> dict[str, float]:
         return {"mean": mean(np.bincount(chosen, minlength=len(volumes)).astype(float))}
 
-    low, high = bootstrap(
-        drawn, len(volumes), cases=[one.patient for one in volumes], draws=500
-    )["mean"]
+    low, high = bootstrap(drawn, len(volumes), cases=[one.patient for one in volumes], draws=500)[
+        "mean"
+    ]
     each = [one.mean for one in scored]
     spread = f" ± {statistics.stdev(each):.3f}" if len(each) > 1 else ""
     at = np.mean([one.sensitivity_at(SHOWN) for one in scored], axis=0)

@@ -16,7 +16,10 @@ from thirdaxis.cli.located import evaluate_points
 
 def evaluate(
     predictions: Annotated[
-        Path, typer.Argument(help="Folder of label maps, a .csv of classes, a .json of boxes, or a table of points.")
+        Path,
+        typer.Argument(
+            help="Folder of label maps, a .csv of classes, a .json of boxes, or a table of points."
+        ),
     ],
     truth: Annotated[
         Path,
@@ -49,7 +52,9 @@ def evaluate(
     ] = "test",
     boxes: Annotated[
         Path | None,
-        typer.Option(help="Boxes, points: table of boxes or label maps, where TRUTH is a folder of scans."),
+        typer.Option(
+            help="Boxes, points: table of boxes or label maps, where TRUTH is a folder of scans."
+        ),
     ] = None,
     annotations: Annotated[
         Path | None, typer.Option(help="Boxes: COCO annotations that name the image ids.")

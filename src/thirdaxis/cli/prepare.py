@@ -133,7 +133,9 @@ def phantoms(
     ] = 0.5,
     volumes: Annotated[
         bool,
-        typer.Option("--volumes", help="Write volumes (NIfTI) and boxes.csv instead, for `locate`."),
+        typer.Option(
+            "--volumes", help="Write volumes (NIfTI) and boxes.csv instead, for `locate`."
+        ),
     ] = False,
 ) -> None:
     """Draw a set of lesions that one slice cannot tell from vessels, but its neighbours can."""
@@ -149,5 +151,7 @@ def phantoms(
         volumes=volumes,
         watch=lambda every: watched(every, "drawing series"),
     )
-    say(f"{lesions} lesions in {series} series: {out / ('boxes.csv' if volumes else 'DL_info.csv')}")
+    say(
+        f"{lesions} lesions in {series} series: {out / ('boxes.csv' if volumes else 'DL_info.csv')}"
+    )
     say(str(phantom_note(out)))

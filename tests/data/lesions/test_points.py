@@ -41,7 +41,9 @@ def test_a_row_tells_one_place_in_voxels_and_in_both_kinds_of_millimetres(grid):
     # The third voxel along x, the fifth along y, the second along z of the file.
     d, h, w = SHAPE[0] - 1 - 1, SHAPE[1] - 1 - 4, 2
     box = [d - 1, h - 2, w - 0.5, d + 0.5, h + 1, w + 3]
-    (row,) = point_rows("one", Points(np.array([[d, h, w]]), np.array([0.25]), np.array([box])), grid)
+    (row,) = point_rows(
+        "one", Points(np.array([[d, h, w]]), np.array([0.25]), np.array([box])), grid
+    )
     assert [row[axis] for axis in "xyz"] == [2, 4, 1]
     ras = (AFFINE @ torch.tensor([1.0, 4.0, 2.0, 1.0], dtype=torch.float64)).tolist()[:3]
     assert [row[f"{axis}_mm"] for axis in "xyz"] == pytest.approx(ras)

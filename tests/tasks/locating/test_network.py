@@ -17,7 +17,10 @@ class Refuses(nn.Module):
 @pytest.mark.parametrize(
     ("net", "said"),
     [
-        (nn.Conv3d(1, 2, 1), r"gives \(1, 2, 4, 8, 8\) for a patch of 4×8×8 voxels, expected one map"),
+        (
+            nn.Conv3d(1, 2, 1),
+            r"gives \(1, 2, 4, 8, 8\) for a patch of 4×8×8 voxels, expected one map",
+        ),
         (nn.MaxPool3d(2), r"gives \(1, 1, 2, 4, 4\)"),
         (Refuses(), "does not go through unet: sides are multiples of 32; take a larger patch"),
     ],

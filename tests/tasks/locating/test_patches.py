@@ -42,7 +42,9 @@ def test_a_patch_shows_its_place_and_the_peak_lies_on_the_lesion():
         assert patch["thickness"] == 2.5
         for d, h, w in ((0, 0, 0), (5, 7, 9), (2, 4, 3)):
             place = (corner[0] + d, corner[1] + h, corner[2] + w)
-            outside = any(not 0 <= p < n for p, n in zip(place, volume.image.shape[1:], strict=True))
+            outside = any(
+                not 0 <= p < n for p, n in zip(place, volume.image.shape[1:], strict=True)
+            )
             assert patch["image"][0, d, h, w] == (0 if outside else volume.image[(0, *place)])
         centres = (volume.boxes[:, :3] + volume.boxes[:, 3:]) / 2
         for centre in centres:
@@ -85,7 +87,11 @@ def test_an_item_is_a_function_of_its_number_and_maps_move_with_the_image():
     assert torch.equal(patches[7]["heat"], again[7]["heat"])
     told = settings(augment="flips", positive=1.0)
     plain = HeatPatches(VOLUMES, settings(positive=1.0))
-    flipped = [item for item in range(20) if not torch.equal(plain[item]["image"], HeatPatches(VOLUMES, told)[item]["image"])]
+    flipped = [
+        item
+        for item in range(20)
+        if not torch.equal(plain[item]["image"], HeatPatches(VOLUMES, told)[item]["image"])
+    ]
     assert 4 < len(flipped) < 16
     for item in flipped:
         one, other = plain[item], HeatPatches(VOLUMES, told)[item]

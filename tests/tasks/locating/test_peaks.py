@@ -23,7 +23,10 @@ def slowly(heat, window, least):
             found.append((-heat[place], place))
     kept = []
     for _, place in sorted(found):
-        if not any(all(abs(a - b) <= r for a, b, r in zip(place, other, reach, strict=True)) for other in kept):
+        if not any(
+            all(abs(a - b) <= r for a, b, r in zip(place, other, reach, strict=True))
+            for other in kept
+        ):
             kept.append(place)
     return kept
 

@@ -123,7 +123,9 @@ def test_predict_writes_points_boxes_and_the_heat_map_where_they_are(blob_run, t
         np.testing.assert_allclose(
             [float(row[f"{a}_lps_mm"]) for a in "xyz"], mm * [-1, -1, 1], atol=2e-3
         )
-        assert all(float(row[f"{a}1"]) < p < float(row[f"{a}2"]) for a, p in zip("xyz", place, strict=True))
+        assert all(
+            float(row[f"{a}1"]) < p < float(row[f"{a}2"]) for a, p in zip("xyz", place, strict=True)
+        )
     assert float(rows[0]["score"]) == max(float(row["score"]) for row in rows)
     capsys.readouterr()
     assert command(["predict", str(blob_run), str(data), "-o", str(out)]) == 0

@@ -49,7 +49,9 @@ middles = st.tuples(*[st.floats(11.0, 13.0)] * 3)
 
 @given(middles, sides, st.floats(0.25, 0.35))
 def test_a_box_is_read_off_its_own_gaussian(middle, size, share):
-    box = np.array([*(np.array(middle) - np.array(size) / 2), *(np.array(middle) + np.array(size) / 2)])
+    box = np.array(
+        [*(np.array(middle) - np.array(size) / 2), *(np.array(middle) + np.array(size) / 2)]
+    )
     heat = gaussians(box[None], (0, 0, 0), (25, 25, 25), share=share)[0].numpy()
     peak = tuple(int(place) for place in np.unravel_index(heat.argmax(), heat.shape))
     # The peak's voxel is up to half a voxel off the centre, and so lower.

@@ -138,4 +138,3 @@ def number(where: str, row: Row, name: str) -> float:
     if not math.isfinite(found):
         raise InputError(f"{where}: {name} is a number, not {value!r}")
     return found
-

@@ -162,4 +162,3 @@ def _key_slices(name: str, scan: Scan) -> list[KeySlice]:
         )
         for number, lesions in sorted(scan.slices.items())
     ]
-

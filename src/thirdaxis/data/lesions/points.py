@@ -163,7 +163,8 @@ def _place(where: str, row: Row, volume: BoxedVolume) -> tuple[float, float, flo
         x, y = -x, -y
     step = volume.grid.from_mm if unit else volume.grid.from_voxel
     d, h, w = _moved(np.array([[x, y, z]]), step)[0].round(6).tolist()
-    if any(not -0.5 <= at <= size - 0.5 for at, size in zip((d, h, w), volume.grid.shape)):
+    last = np.array(volume.grid.shape) - 0.5
+    if (np.array([d, h, w]) < -0.5).any() or (np.array([d, h, w]) > last).any():
         raise InputError(
             f"{where}: the point {told} lies outside {volume.file.name}; x, y, z are voxels from "
             "0, x_mm RAS and x_lps_mm LPS millimetres"
@@ -175,9 +176,7 @@ def _names_of(volumes: Sequence[BoxedVolume]) -> dict[str, BoxedVolume]:
     """Volumes by their names, and by the last part of them where that is one volume's alone."""
     last = [_plain(Path(volume.name).name) for volume in volumes]
     short = {
-        name: volume
-        for name, volume in zip(last, volumes, strict=True)
-        if last.count(name) == 1
+        name: volume for name, volume in zip(last, volumes, strict=True) if last.count(name) == 1
     }
     return short | {volume.name: volume for volume in volumes}
 
@@ -203,6 +202,4 @@ def _corners(box: np.ndarray) -> np.ndarray:
 
 
 def _named(values: np.ndarray, names: Sequence[str]) -> dict[str, float]:
-    return {
-        name: round(float(value), 3) + 0.0 for name, value in zip(names, values, strict=True)
-    }
+    return {name: round(float(value), 3) + 0.0 for name, value in zip(names, values, strict=True)}

@@ -174,9 +174,7 @@ def _thick(ends: BoxEnds, grid: AxialGrid) -> tuple[Sequence[float], Sequence[fl
     return (*ends.low[:2], ends.low[2] - half), (*ends.high[:2], ends.high[2] + half)
 
 
-def _of_labels(
-    images: Path, labels: Path, values: Sequence[int] | None
-) -> tuple[BoxedVolume, ...]:
+def _of_labels(images: Path, labels: Path, values: Sequence[int] | None) -> tuple[BoxedVolume, ...]:
     for folder in (images, labels):
         if not folder.is_dir():
             raise InputError(f"{folder}: no such folder")

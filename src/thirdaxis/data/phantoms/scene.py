@@ -129,7 +129,7 @@ def _places(random: np.random.Generator, count: int, size: int) -> np.ndarray:
 
 
 def _span(solid: np.ndarray, grid: Grid) -> tuple[float, float]:
-    """Lowest and highest mm of a solid above the key slice's middle, in which half of its highest value is seen."""
+    """Lowest and highest mm of a solid, above the key slice's middle, by half its highest value."""
     heights = grid.heights[(solid > solid.max() / 2).reshape(len(solid), -1).any(axis=1)]
     return float(heights.min()) - FINE / 2, float(heights.max()) + FINE / 2
 

@@ -22,9 +22,7 @@ def write_series(path: Path, made: Scene) -> None:
     nifti_image(made.slices, affine).to_filename(path)
 
 
-def box_rows(
-    file: str, patient: str, part: int, made: Scene, margin: float
-) -> list[Sequence[str]]:
+def box_rows(file: str, patient: str, part: int, made: Scene, margin: float) -> list[Sequence[str]]:
     """A row a nodule: its file, patient and part, and its box in voxels of the file.
 
     Args:

@@ -9,9 +9,7 @@ from thirdaxis.tasks.locating.settings import LocateSettings
 from thirdaxis.tasks.network import Made, converted
 
 
-def make_locator_network(
-    settings: LocateSettings, plan: LocatePlan, *, load: bool = True
-) -> Made:
+def make_locator_network(settings: LocateSettings, plan: LocatePlan, *, load: bool = True) -> Made:
     """Builds, loads and converts the network of a run, from the run's seed.
 
     Args:

@@ -131,7 +131,10 @@ def _comparison(scores: Evaluation, other: str) -> list[Table | Text]:
     heads = ["FROC here", "FROC there", "difference", "95 % from", "to", "p", "patients"]
     row: list[Cell] = [told.first, told.second, told.mean, told.low, told.high, told.p]
     caption = "Bootstrap over patients, the same ones drawn for both; above 0 speaks for these."
-    return [Text(f"These points less {other}."), Table(heads, [[*row, told.patients]], caption, digits=4)]
+    return [
+        Text(f"These points less {other}."),
+        Table(heads, [[*row, told.patients]], caption, digits=4),
+    ]
 
 
 def _volumes(scores: Evaluation, anchors: dict[str, str]) -> Table:
@@ -149,7 +152,8 @@ def _volumes(scores: Evaluation, anchors: dict[str, str]) -> Table:
     heads = ["volume", "patient", "lesions", "missed", "false positives", "strongest"]
     caption = (
         f"From a score of {scores.threshold:.3g} on, at which there are {scores.rate:g} false "
-        "positives a volume or fewer. A click on a heading sorts. Names in colour lead to a picture."
+        "positives a volume or fewer. A click on a heading sorts. Names in colour lead to a "
+        "picture."
     )
     return Table(heads, rows, caption, sortable=True)
 

@@ -54,9 +54,7 @@ def projections(
             axes.set_title(f"{name}, {PLANES[along]}", fontsize=9, color=LIGHT)
             for box, hit in zip(truth, fits.any(axis=0), strict=True):
                 _box(axes, box, along, TRUTH if hit else MISSED)
-            for place, score, hit in zip(
-                found.places, found.scores, fits.any(axis=1), strict=True
-            ):
+            for place, score, hit in zip(found.places, found.scores, fits.any(axis=1), strict=True):
                 _point(axes, place, along, HIT if hit else FOUND, f"{score:.2f}")
     kinds = [
         ("lesion, found", TRUTH, "--", "", fits.any(axis=0).any()),

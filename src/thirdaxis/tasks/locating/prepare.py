@@ -64,9 +64,7 @@ def boxed_volumes(settings: LocateSettings, say: Any = say_nothing) -> tuple[Box
     return tuple(replace(volume, patient=whose(volume.name)) for volume in volumes)
 
 
-def split_volumes(
-    volumes: Sequence[BoxedVolume], settings: LocateSettings
-) -> dict[str, list[str]]:
+def split_volumes(volumes: Sequence[BoxedVolume], settings: LocateSettings) -> dict[str, list[str]]:
     """Names of the volumes of each part, see `parts_of`.
 
     Raises:
