@@ -98,10 +98,12 @@ def froc_figure(lines: Sequence[Line], title: str = "", what: str = "an image") 
     return figure
 
 
-def draw_froc(lines: Sequence[Line], path: Path, title: str = "") -> None:
+def draw_froc(
+    lines: Sequence[Line], path: Path, title: str = "", what: str = "an image"
+) -> None:
     """Draws FROC curves as a PNG on white; see `froc_figure`.
 
     Raises:
         OSError: the folder is missing, full or not writable.
     """
-    save_figure(froc_figure(lines, title), path)
+    save_figure(froc_figure(lines, title, what), path)
