@@ -44,6 +44,7 @@ COMMON = (
     *("task=locate", "boxes=boxes.csv", "spacing=1,own,own", "intensity=window"),
     *("window=-1000,200", "suppress=4,6,6", "augment=flips", "schedule=cosine", "batch=2"),
     *("predict_patch=" + ",".join(map(str, WINDOW)), "overlap=0.25", "epochs=4", "focal_from=3"),
+    "validate_every=2",
 )
 GCN = ("fusion=slicewise", "stem=depth", "depth_stride=false", "loss_rim=1", "learning_rate=5e-4")
 
@@ -153,7 +154,7 @@ def write_table(seeds: list[int], told: argparse.Namespace) -> None:
                 f"| {one} − {other} | {seed} | {apart.mean:+.3f} | {apart.low:+.3f} to "
                 f"{apart.high:+.3f} | {apart.p:.2g} |"
             )
-    tables.leave("heat-maps", "Lesions by heat maps", lines)
+    tables.leave("heat-maps", "Lesions by heat maps", lines, script="heat_maps")
 
 
 def step_times(told: argparse.Namespace) -> None:

@@ -102,11 +102,13 @@ def test_another_form_of_run(blob_run, blob_settings, tmp_path):
 
 
 def test_predict_writes_points_boxes_and_the_heat_map_where_they_are(blob_run, tmp_path, capsys):
-    data = blob_run.parent / "data"
-    out = tmp_path / "found"
+    data, out = tmp_path / "data", tmp_path / "found"
+    data.mkdir()
+    for number in (3, 6):
+        shutil.copy(blob_run.parent / "data" / f"blob_{number}.nii.gz", data)
     words = ["--heat-map", "--picture", "--score", "-5"]
     assert command(["predict", str(blob_run), str(data), "-o", str(out), *words]) == 0
-    assert len(list(out.glob("blob_*/points.json"))) == 8
+    assert len(list(out.glob("blob_*/points.json"))) == 2
     with (out / "blob_3" / "points.csv").open(encoding="utf-8") as stream:
         rows = list(csv.DictReader(stream))
     heat = nibabel.load(out / "blob_3" / "heat.nii.gz")
@@ -129,7 +131,7 @@ def test_predict_writes_points_boxes_and_the_heat_map_where_they_are(blob_run, t
     assert float(rows[0]["score"]) == max(float(row["score"]) for row in rows)
     capsys.readouterr()
     assert command(["predict", str(blob_run), str(data), "-o", str(out)]) == 0
-    assert capsys.readouterr().out.count("is there already") == 8
+    assert capsys.readouterr().out.count("is there already") == 2
     assert command(["predict", str(blob_run), str(data), "-o", str(out), "--mode", "slab"]) == 2
     assert "--mode is for networks trained to detect" in capsys.readouterr().err
 
@@ -225,8 +227,6 @@ def test_volumes_of_one_slice_train_and_are_searched(blob_settings, tmp_path):
     values = {"patch": [1, 8, 8], "epochs": 1, "epoch_steps": 1, "selection": 0}
     told = runs.train(settings(blob_settings, tmp_path, **values), tmp_path / "run")
     assert told["test_volumes"] == 1
-    deep = settings(blob_settings, tmp_path, **{**values, "patch": [4, 8, 8]})
-    assert runs.train(deep, tmp_path / "deep")["test_lesions"] == 1
 
 
 def test_the_default_network_brings_its_own_operator_and_stem():
