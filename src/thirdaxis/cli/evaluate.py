@@ -1,4 +1,4 @@
-"""`thirdaxis evaluate`: label maps, classes or boxes of lesions against the truth."""
+"""`thirdaxis evaluate`: label maps, classes, boxes or points of lesions against the truth."""
 
 import math
 from pathlib import Path
@@ -11,11 +11,15 @@ from rich.table import Table
 from thirdaxis.cli.classified import evaluate_classes
 from thirdaxis.cli.detected import evaluate_lesions
 from thirdaxis.cli.display import watched
+from thirdaxis.cli.located import evaluate_points
 
 
 def evaluate(
     predictions: Annotated[
-        Path, typer.Argument(help="Folder of label maps, a .csv of classes, or a .json of boxes.")
+        Path,
+        typer.Argument(
+            help="Folder of label maps, a .csv of classes, a .json of boxes, or a table of points."
+        ),
     ],
     truth: Annotated[
         Path,
@@ -48,7 +52,9 @@ def evaluate(
     ] = "test",
     boxes: Annotated[
         Path | None,
-        typer.Option(help="Boxes: table of boxes or label maps, where TRUTH is a folder of scans."),
+        typer.Option(
+            help="Boxes, points: table of boxes or label maps, where TRUTH is a folder of scans."
+        ),
     ] = None,
     annotations: Annotated[
         Path | None, typer.Option(help="Boxes: COCO annotations that name the image ids.")
@@ -58,15 +64,29 @@ def evaluate(
     ] = "iou",
     others: Annotated[
         str,
-        typer.Option(help="Boxes on images that the truth does not name: refuse them, or drop."),
+        typer.Option(help="Boxes, points on images that the truth does not name: refuse, or drop."),
     ] = "refuse",
 ) -> None:
     """Score predictions of any tool: a table, JSON and a page with pictures.
 
     Label maps are scored with Dice and HD95; a table of classes (.csv) with AUC, accuracy and their
-    like; boxes (.json, thirdaxis' own or COCO results) with FROC and average precision. All have
-    intervals.
+    like; boxes (.json, thirdaxis' own or COCO results) with FROC and average precision; points in
+    volumes (.csv, .json) with FROC. All have intervals.
     """
+    from thirdaxis.data.lesions.points import is_points
+
+    if predictions.suffix.lower() in (".csv", ".json") and is_points(predictions):
+        evaluate_points(
+            predictions,
+            truth,
+            out,
+            against=against,
+            images=images,
+            boxes=boxes,
+            others=others,
+            pictures=pictures,
+        )
+        return
     if predictions.suffix.lower() == ".json":
         evaluate_lesions(
             predictions,

@@ -1,4 +1,4 @@
-"""`thirdaxis predict`: label maps, classes or lesions of scans, as the network was trained."""
+"""`thirdaxis predict`: label maps, classes, lesions or points, as the network was trained."""
 
 from pathlib import Path
 from typing import Annotated
@@ -9,15 +9,17 @@ from thirdaxis.cli.classified import predict_classes
 from thirdaxis.cli.detected import predict_lesions
 from thirdaxis.cli.display import say, two_bars
 from thirdaxis.cli.faults import tell_failures
+from thirdaxis.cli.located import predict_points
 from thirdaxis.errors import UsageError
 
-# Options that one task alone understands.
+# Options that not all tasks understand.
 ONLY = {
     "segment": (
         *("label_format", "picture", "probabilities"),
         *("overlap", "flip", "largest", "precision"),
     ),
     "detect": ("mode", "score", "gap", "margin", "drawn"),
+    "locate": ("picture", "overlap", "score", "heat_map"),
 }
 
 
@@ -87,8 +89,12 @@ def predict(
         ),
     ] = "windows",
     score: Annotated[
-        float, typer.Option(help="Lesions: the least score of one, 0 to 1; boxes are all told.")
-    ] = 0.5,
+        float | None,
+        typer.Option(
+            help="Lesions: the least score of one, default 0.5, boxes are all told; points: the "
+            "lowest peak, default as trained."
+        ),
+    ] = None,
     gap: Annotated[
         float, typer.Option(help="Lesions: mm of slices without a box that one may span.")
     ] = 3.0,
@@ -102,12 +108,15 @@ def predict(
     drawn: Annotated[
         int, typer.Option(min=0, help="Lesions: how many of a scan get a picture, best first.")
     ] = 6,
+    heat_map: Annotated[
+        bool, typer.Option("--heat-map", help="Points: also write the heat map, as .nii.gz.")
+    ] = False,
 ) -> None:
     """Segment scans with a trained network; writes label maps on the scans' own grids.
 
     Of a folder, scans that are done are skipped, and bad ones are told at the end. A network
-    trained to classify writes a table of probabilities (.csv) instead; one trained to detect a
-    folder for each scan, with its lesions as .csv and .json, and pictures of them.
+    trained to classify writes a table of probabilities (.csv) instead; one trained to detect or to
+    locate a folder for each scan, with its lesions or points as .csv and .json, and pictures.
     """
     from thirdaxis.tasks import segment
     from thirdaxis.tasks.model import load_model
@@ -125,10 +134,23 @@ def predict(
             out,
             accelerator,
             mode=mode,
-            score=score,
+            score=0.5 if score is None else score,
             gap=gap,
             margin=margin,
             pictures=drawn,
+            overwrite=overwrite,
+        )
+        return
+    if trained.settings.task == "locate":
+        predict_points(
+            trained,
+            scans,
+            out,
+            accelerator,
+            score=score,
+            overlap=overlap,
+            heat_map=heat_map,
+            picture=picture,
             overwrite=overwrite,
         )
         return
@@ -156,9 +178,10 @@ def predict(
 
 def _check_options(context: typer.Context, task: str) -> None:
     """Refuses options that the network's task would ignore."""
-    foreign = [(owner, name) for owner, names in ONLY.items() if owner != task for name in names]
+    foreign = {name for names in ONLY.values() for name in names} - {*ONLY.get(task, ())}
     spelled = {option.name: option.opts[0] for option in context.command.params}
-    for owner, name in foreign:
+    for name in sorted(foreign):
+        owner = " or ".join(one for one, names in ONLY.items() if name in names)
         source = context.get_parameter_source(name)
         if source is not None and source.name == "COMMANDLINE":
             raise UsageError(

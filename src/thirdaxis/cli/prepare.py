@@ -131,6 +131,12 @@ def phantoms(
             help="Share of lesions that only the comparison of slices tells from vessels."
         ),
     ] = 0.5,
+    volumes: Annotated[
+        bool,
+        typer.Option(
+            "--volumes", help="Write volumes (NIfTI) and boxes.csv instead, for `locate`."
+        ),
+    ] = False,
 ) -> None:
     """Draw a set of lesions that one slice cannot tell from vessels, but its neighbours can."""
     from thirdaxis.data.phantoms.sets import phantom_note, write_phantoms
@@ -142,7 +148,10 @@ def phantoms(
         seed=seed,
         nodules=nodules,
         covered=covered,
+        volumes=volumes,
         watch=lambda every: watched(every, "drawing series"),
     )
-    say(f"{lesions} lesions in {series} series: {out / 'DL_info.csv'}")
+    say(
+        f"{lesions} lesions in {series} series: {out / ('boxes.csv' if volumes else 'DL_info.csv')}"
+    )
     say(str(phantom_note(out)))

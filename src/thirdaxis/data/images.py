@@ -130,11 +130,11 @@ def from_itk(image: sitk.Image, path: Path) -> Raw:
     return Raw(array, (LPS_TO_RAS @ affine)[:, [2, 1, 0, 3]])
 
 
-def nifti_labels(array: np.ndarray, affine: np.ndarray) -> nib.Nifti1Image:
-    """A NIfTI image of a label map, its place in both header forms where both can hold it.
+def nifti_image(array: np.ndarray, affine: np.ndarray) -> nib.Nifti1Image:
+    """A NIfTI image of a map, its place in both header forms where both can hold it.
 
     Args:
-        array: (D, H, W) whole numbers.
+        array: (D, H, W) numbers.
         affine: (4, 4), (d, h, w, 1) to RAS+ mm.
 
     Returns:

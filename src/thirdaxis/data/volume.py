@@ -10,7 +10,7 @@ from torch import Tensor
 from thirdaxis.atomic import atomic_path
 from thirdaxis.data.dicom.seg import read_seg
 from thirdaxis.data.dicom.series import is_segmentation, read_dicom
-from thirdaxis.data.images import Raw, nifti_grid, nifti_labels, read_itk, read_nifti
+from thirdaxis.data.images import Raw, nifti_grid, nifti_image, read_itk, read_nifti
 from thirdaxis.errors import InputError, did_you_mean
 
 READERS = {
@@ -183,7 +183,30 @@ def write_labels(path: str | Path, labels: Tensor, affine: Tensor) -> None:
     low, high = (int(array.min()), int(array.max())) if array.size else (0, 0)
     if low < 0 or high > np.iinfo(np.uint32).max:
         raise InputError(f"{path}: labels go from {low} to {high}, expected 0 to 4294967295")
-    image = nifti_labels(array.astype(np.min_scalar_type(high)), affine.detach().cpu().numpy())
+    image = nifti_image(array.astype(np.min_scalar_type(high)), affine.detach().cpu().numpy())
+    with atomic_path(path) as temporary:
+        image.to_filename(temporary)
+
+
+def write_map(path: str | Path, values: Tensor, affine: Tensor) -> None:
+    """Writes a map of numbers, such as a heat map, as NIfTI of float32, whole or not at all.
+
+    Args:
+        path: the .nii.gz (or .nii) file to write; its folder must exist.
+        values: (D, H, W).
+        affine: (4, 4), voxel index (d, h, w, 1) to millimetres, RAS+.
+
+    Raises:
+        InputError: another ending or rank.
+        OSError: where the file cannot be written; nothing is left behind.
+    """
+    path = Path(path)
+    if file_ending(path) not in (".nii", ".nii.gz") or values.ndim != 3:
+        raise InputError(
+            f"{path}: a map is (D, H, W), not {tuple(values.shape)}, and written as .nii.gz"
+        )
+    array = values.detach().cpu().float().numpy()
+    image = nifti_image(array, affine.detach().cpu().numpy())
     with atomic_path(path) as temporary:
         image.to_filename(temporary)
 

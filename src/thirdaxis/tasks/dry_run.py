@@ -12,6 +12,7 @@ import yaml
 from thirdaxis.tasks.classification import dry as dry_classify
 from thirdaxis.tasks.cost import cost_of
 from thirdaxis.tasks.detection import dry as dry_detect
+from thirdaxis.tasks.locating import dry as dry_locate
 from thirdaxis.tasks.pretraining.classify import dry as dry_pretrain_classify
 from thirdaxis.tasks.pretraining.detect import dry as dry_pretrain_detect
 from thirdaxis.tasks.segmentation import dry as dry_segment
@@ -23,6 +24,7 @@ TASKS: dict[str, Any] = {
     "detect": dry_detect,
     "pretrain-classify": dry_pretrain_classify,
     "pretrain-detect": dry_pretrain_detect,
+    "locate": dry_locate,
 }
 SMALL: dict[str, Any] = {
     "batch": 2,

@@ -8,6 +8,8 @@ from thirdaxis.tasks.classification.plan import classify_plan_from
 from thirdaxis.tasks.classification.settings import ClassifySettings
 from thirdaxis.tasks.detection.plan import detect_plan_from
 from thirdaxis.tasks.detection.settings import DetectSettings
+from thirdaxis.tasks.locating.plan import locate_plan_from
+from thirdaxis.tasks.locating.settings import LocateSettings
 from thirdaxis.tasks.pretraining.classify.plan import pretrain_plan_from
 from thirdaxis.tasks.pretraining.classify.settings import ClassifyPretrainSettings
 from thirdaxis.tasks.pretraining.detect.plan import detect_pretrain_plan_from
@@ -44,4 +46,5 @@ KINDS = {
     "detect": Kind(DetectSettings, detect_plan_from),
     "pretrain-classify": Kind(ClassifyPretrainSettings, pretrain_plan_from),
     "pretrain-detect": Kind(DetectPretrainSettings, detect_pretrain_plan_from),
+    "locate": Kind(LocateSettings, locate_plan_from),
 }

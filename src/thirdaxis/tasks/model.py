@@ -19,6 +19,7 @@ from thirdaxis.tasks.detection.network import make_lesion_detector
 from thirdaxis.tasks.hardware import pick_device
 from thirdaxis.tasks.keep import BEST, LAST, read_checkpoint
 from thirdaxis.tasks.kinds import KINDS, AnyPlan
+from thirdaxis.tasks.locating.network import make_locator_network
 from thirdaxis.tasks.pretraining.card import FILE as PRETRAINED
 from thirdaxis.tasks.run_folder import SETTINGS, STAGES, read_run
 from thirdaxis.tasks.segmentation.network import make_network
@@ -48,6 +49,7 @@ NETWORKS: dict[str, Callable[..., Any]] = {
     "segment": make_network,
     "classify": make_classifier,
     "detect": make_lesion_detector,
+    "locate": make_locator_network,
 }
 
 

@@ -11,6 +11,7 @@ from thirdaxis.tasks.classification import run as classify_run
 from thirdaxis.tasks.detection import run as detect_run
 from thirdaxis.tasks.engine import Display
 from thirdaxis.tasks.hardware import check_launch, rank
+from thirdaxis.tasks.locating import run as locate_run
 from thirdaxis.tasks.run_folder import METRICS, SETTINGS, read_run
 from thirdaxis.tasks.run_page import recorded_results, write_run_page
 from thirdaxis.tasks.segmentation import run as segment_run
@@ -42,6 +43,7 @@ RUNNERS = {
     "detect": Runner(detect_run.train, detect_run.resume),
     "pretrain-classify": _later("thirdaxis.tasks.pretraining.classify.run"),
     "pretrain-detect": _later("thirdaxis.tasks.pretraining.detect.run"),
+    "locate": Runner(locate_run.train, locate_run.resume),
 }
 
 

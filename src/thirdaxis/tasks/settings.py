@@ -236,8 +236,9 @@ class RunSettings(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _with_natural_settings(cls, told: Any) -> Any:
-        if isinstance(told, dict) and isinstance(told.get("network"), str):
-            return {**natural_settings(told["network"]), **told}
+        if isinstance(told, dict):
+            name = told.get("network", cls.model_fields["network"].default)
+            return {**natural_settings(name), **told} if isinstance(name, str) else told
         return told
 
     @model_validator(mode="after")

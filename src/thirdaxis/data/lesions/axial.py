@@ -39,7 +39,11 @@ class AxialGrid:
     @classmethod
     def of(cls, path: Path) -> "AxialGrid":
         """The grid of a file, see `read_grid`."""
-        shape, affine = read_grid(path)
+        return cls.at(*read_grid(path))
+
+    @classmethod
+    def at(cls, shape: Sequence[int], affine: Tensor) -> "AxialGrid":
+        """The grid of a volume of this (D, H, W) and (4, 4) affine, (d, h, w, 1) to RAS+ mm."""
         axial, turned = turned_grid(shape, affine)
         d, h, w = turned[:3, :3].norm(dim=0).tolist()
         from_mm = torch.linalg.inv(turned)

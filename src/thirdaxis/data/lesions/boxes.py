@@ -1,25 +1,28 @@
 """Lesions of any CT: boxes in a table, or a label map."""
 
-import csv
-import json
 import math
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import torch
 
 from thirdaxis.data.lesions.axial import AxialGrid, VolumeSlices
+from thirdaxis.data.lesions.box_rows import (
+    Row,
+    blank,
+    box_ends,
+    cell,
+    number,
+    read_rows,
+    split_of,
+)
 from thirdaxis.data.lesions.key_slice import KeySlice, LesionSet
 from thirdaxis.data.lesions.labels import read_lesion_labels
 from thirdaxis.data.volume import file_ending
-from thirdaxis.errors import InputError, did_you_mean
+from thirdaxis.errors import InputError
 
-SPLITS = ("train", "val", "test")
 VALUES = re.compile(r"(?P<labels>.+):(?P<values>\d+(,\d+)*)")
-Row = Mapping[str, Any]
 
 
 @dataclass
@@ -52,7 +55,8 @@ def read_lesion_boxes(
       slices, which then is a box on each of them. These are the file's own voxels, counted from 0
       at the centre of the first one: i, j, k of NIfTI as nibabel shows it; column, row and slice of
       other formats, slices of DICOM in the order of their places. Or ``x1_mm`` and so on, in RAS+
-      mm as the file's affine says: x to the left of the patient is negative.
+      mm as the file's affine says: x to the left of the patient is negative; or ``x1_lps_mm`` and
+      so on, in the mm of DICOM and ITK.
     - ``patient``: whose scan it is; without it each scan is its own patient's.
     - ``split``: train, val or test; ``kind``: 1 to 8 as in `KeySlice`, -1 unknown.
 
@@ -83,7 +87,7 @@ def read_lesion_boxes(
         return read_lesion_labels(folder, labels, values=values, legacy=legacy, kept=kept)
     scans: dict[str, Scan] = {}
     seen: dict[tuple[object, ...], str] = {}
-    for where, row in _read_rows(table):
+    for where, row in read_rows(table):
         try:
             _add(scans, seen, folder, where, row)
         except InputError as fault:
@@ -104,21 +108,13 @@ def _add(
     where: str,
     row: Row,
 ) -> None:
-    file = str(_cell(where, row, "file"))
-    mm = not _blank(row, "x1_mm")
-    flat = not _blank(row, "z_mm" if mm else "z")
-    names = ["x1", "y1", "x2", "y2", *(["z", "z"] if flat else ["z1", "z2"])]
-    x1, y1, x2, y2, z1, z2 = (_number(where, row, f"{name}_mm" if mm else name) for name in names)
-    told = ", ".join(f"{number:g}" for number in (x1, y1, z1, x2, y2, z2))
-    if x2 <= x1 or y2 <= y1 or z2 < z1:
-        raise InputError(f"{where}: the box is inverted or of zero size, {told} (x, y, z)")
-    kind = int(_number(where, row, "kind")) if not _blank(row, "kind") else -1
+    file = str(cell(where, row, "file"))
+    ends = box_ends(where, row)
+    kind = int(number(where, row, "kind")) if not blank(row, "kind") else -1
     if kind != -1 and kind not in range(1, 9):
         raise InputError(f"{where}: kind is -1 or 1 to 8, not {kind}")
-    split = row.get("split") or None
-    if split is not None and split not in SPLITS:
-        raise InputError(f"{where}: unknown split {split!r}{did_you_mean(str(split), SPLITS)}")
-    key = (file, mm, x1, y1, z1, x2, y2, z2)
+    split = split_of(where, row)
+    key = (file, ends)
     if key in seen:
         raise InputError(f"{where}: the same lesion as in {seen[key]}; keep one of them")
     name = file.removesuffix(file_ending(file)).rstrip("/")
@@ -130,27 +126,27 @@ def _add(
         scan = Scan(folder / file, AxialGrid.of(folder / file), patient, split)
     if (patient, split, folder / file) != (scan.patient, scan.split, scan.path):
         raise InputError(f"{where}: another patient, split or file than in earlier rows of {name}")
-    if flat and not mm and abs(scan.grid.from_voxel[0, 2]) < 0.5:
+    if ends.flat and not ends.mm and abs(scan.grid.from_voxel[0, 2]) < 0.5:
         raise InputError(
             f"{where}: z counts along the file's third axis, which does not run along the body "
             f"in {file}; tell z1 and z2 of the box, or mm"
         )
-    low, high = scan.grid.extent((x1, y1, z1), (x2, y2, z2), mm)
+    low, high = scan.grid.extent(ends.low, ends.high, ends.mm)
     depth, height, width = scan.grid.shape
     first, last = math.ceil(low[0]), math.floor(high[0])
-    if flat or first > last:
+    if ends.flat or first > last:
         first = last = round((low[0] + high[0]) / 2)
     numbers = range(max(first, 0), min(last, depth - 1) + 1)
     if not numbers or high[1] <= 0 or high[2] <= 0 or low[1] >= height - 1 or low[2] >= width - 1:
         raise InputError(
-            f"{where}: the box {told} (x, y, z) lies outside {file}, which has {width} x "
+            f"{where}: the box {ends} (x, y, z) lies outside {file}, which has {width} x "
             f"{height} pixels and {depth} axial slices"
         )
     seen[key] = where
     scans[name] = scan
     box = [max(low[2], 0), max(low[1], 0), min(high[2], width - 1), min(high[1], height - 1)]
-    for number in numbers:
-        scan.slices.setdefault(number, []).append((box, kind))
+    for place in numbers:
+        scan.slices.setdefault(place, []).append((box, kind))
 
 
 def _key_slices(name: str, scan: Scan) -> list[KeySlice]:
@@ -166,47 +162,3 @@ def _key_slices(name: str, scan: Scan) -> list[KeySlice]:
         )
         for number, lesions in sorted(scan.slices.items())
     ]
-
-
-def _read_rows(path: Path) -> list[tuple[str, Row]]:
-    try:
-        if path.suffix.lower() == ".csv":
-            with path.open(encoding="utf-8-sig", newline="") as file:
-                reader = csv.DictReader(file, skipinitialspace=True)
-                return [(f"{path}, line {reader.line_num}", row) for row in reader]
-        if path.suffix.lower() == ".json":
-            content = json.loads(path.read_text(encoding="utf-8"))
-            rows = content.get("boxes") if isinstance(content, dict) else content
-            if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
-                raise InputError(f"{path}: expected a list of objects, one a lesion")
-            return [(f"{path}, box {number}", row) for number, row in enumerate(rows, 1)]
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such table of boxes or folder of label maps") from None
-    except (UnicodeDecodeError, csv.Error, json.JSONDecodeError) as fault:
-        raise InputError(f"{path}: not readable as {path.suffix[1:].upper()} ({fault})") from None
-    raise InputError(f"{path}: boxes are a .csv or .json table, or a folder of label maps")
-
-
-def _cell(where: str, row: Row, name: str) -> Any:
-    if name not in row:
-        known = [key for key in row if key]
-        raise InputError(f"{where}: has no column {name!r}{did_you_mean(name, known)}")
-    value = row[name]
-    if _blank(row, name):
-        raise InputError(f"{where}: {name} is empty")
-    return value
-
-
-def _blank(row: Row, name: str) -> bool:
-    return row.get(name) in (None, "")
-
-
-def _number(where: str, row: Row, name: str) -> float:
-    value = _cell(where, row, name)
-    try:
-        number = float(value)
-    except (TypeError, ValueError):
-        number = math.nan
-    if not math.isfinite(number):
-        raise InputError(f"{where}: {name} is a number, not {value!r}")
-    return number

@@ -6,7 +6,7 @@ import numpy as np
 from scipy import ndimage
 
 from thirdaxis.atomic import atomic_path
-from thirdaxis.data.images import nifti_labels
+from thirdaxis.data.images import nifti_image
 from thirdaxis.data.lidc.nodules import Nodule
 
 LOWEST_HU, HIGHEST_HU = -1024, 400
@@ -77,7 +77,7 @@ def write_crop(path: Path, array: np.ndarray, grid: np.ndarray) -> None:
         grid: (4, 4), its voxels to RAS+ mm.
     """
     with atomic_path(path) as temporary:
-        nifti_labels(array, grid).to_filename(temporary)
+        nifti_image(array, grid).to_filename(temporary)
 
 
 def _sample(

@@ -45,12 +45,14 @@ class Thing:
         recist: (8,) ends of its diameters on the key slice, x and y in pixels from 0.
         contrast: HU above the lung, at its brightest on the key slice.
         covered: whether vessels that look like it, but for a turn, end right over and under it.
+        span: lowest and highest mm of a nodule above the key slice's middle; a vessel's is endless.
     """
 
     kind: str
     recist: np.ndarray
     contrast: float
     covered: bool
+    span: tuple[float, float] = (-np.inf, np.inf)
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,7 +104,8 @@ def scene(
         is_covered = kind == "nodule" and bool(random.random() < covered)
         if is_covered:
             _cover(random, above, grid, shown, place)
-        things.append(Thing(kind, ends, float(shown.max()), is_covered))
+        span = _span(solid, grid) if kind == "nodule" else (-np.inf, np.inf)
+        things.append(Thing(kind, ends, float(shown.max()), is_covered, span))
         diameter = float(np.linalg.norm(ends[2:4] - ends[:2]))
         _pass(random, above, grid, draw, place, diameter)
     blurred = ndimage.gaussian_filter(above, (0, 0.6, 0.6)) + _lung(random, above.shape)
@@ -123,6 +126,12 @@ def _places(random: np.random.Generator, count: int, size: int) -> np.ndarray:
             # Stirred, as those that came first lay in more room.
             return random.permutation(np.array(found))
     raise InputError(f"no place for {count} things {APART} mm apart in {FIELD} mm")
+
+
+def _span(solid: np.ndarray, grid: Grid) -> tuple[float, float]:
+    """Lowest and highest mm of a solid, above the key slice's middle, by half its highest value."""
+    heights = grid.heights[(solid > solid.max() / 2).reshape(len(solid), -1).any(axis=1)]
+    return float(heights.min()) - FINE / 2, float(heights.max()) + FINE / 2
 
 
 def _put(above: np.ndarray, solid: np.ndarray, place: np.ndarray) -> None:

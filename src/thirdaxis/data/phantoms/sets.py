@@ -16,8 +16,9 @@ from PIL import Image
 from thirdaxis.atomic import atomic_folder
 from thirdaxis.data.lesions.recist import extent
 from thirdaxis.data.phantoms.nodules import by_patient, read_nodules
-from thirdaxis.data.phantoms.scene import Draw, Scene, Thing, scene
+from thirdaxis.data.phantoms.scene import FIELD, Draw, Scene, Thing, scene
 from thirdaxis.data.phantoms.shapes import lens
+from thirdaxis.data.phantoms.volumes import HEADS, box_rows, write_series
 from thirdaxis.errors import InputError, UsageError
 
 COLUMNS = (
@@ -67,9 +68,13 @@ def write_phantoms(
     seed: int = 0,
     nodules: str | Path | None = None,
     covered: float = 0.5,
+    volumes: bool = False,
     watch: Callable[[Sequence[Series]], Iterable[Series]] = iter,
 ) -> int:
     """Writes a set of phantoms: `DL_info.csv`, `Images_png`, and what it is.
+
+    Or, for detectors of whole volumes, `images/*.nii.gz` and `boxes.csv` in place of these two,
+    see `thirdaxis.data.lesions.volumes`; one seed is one set, whichever of the two is written.
 
     Beside the official files, `things.csv` tells all nodules and vessels of the key slices, and
     `README.txt` and `phantoms.json` that the set is synthetic, or semi-synthetic.
@@ -91,6 +96,7 @@ def write_phantoms(
             of drawn ones, each patient's in one part of the set.
         covered: share of the nodules over and under which vessels end that look like them but for
             a turn, so that no slice by itself tells them, only the comparison of slices.
+        volumes: whether NIfTI files are written, and boxes through slices.
         watch: goes over the series, to show progress.
 
     Returns:
@@ -103,14 +109,7 @@ def write_phantoms(
         OSError: the disk is full or the place not writable.
     """
     folder = Path(folder)
-    if series < 6:
-        raise UsageError(f"phantoms for training, validation and testing need 6 {series=} or more")
-    if not SMALLEST <= size <= LARGEST or size % 32:
-        raise UsageError(f"{size=}: slices are {SMALLEST} to {LARGEST} pixels, a multiple of 32")
-    if seed < 0:
-        raise UsageError(f"{seed=} is below 0")
-    if not 0 <= covered <= 1:
-        raise UsageError(f"{covered=} is a share, 0 to 1")
+    _check(series, size, seed, covered)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise InputError(f"{folder}: exists already; remove it or choose another folder")
     chances = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(0,)))
@@ -118,13 +117,19 @@ def write_phantoms(
     draws: Sequence[Draw] = [lens] * 3
     if nodules is not None:
         draws = by_patient(read_nodules(Path(nodules)), SHARES, chances)
-    lesions, things = [], []
+    lesions, things, boxes = [], [], []
     with atomic_folder(folder) as draft:
         for number, one in enumerate(watch(every)):
             random = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(1, number)))
             made = scene(random, size, one.thickness, draws[one.part - 1], covered)
             first = int(random.integers(1, 61))
-            _write_slices(draft / "Images_png" / one.name, made.slices, first)
+            if volumes:
+                file = f"images/{one.name}.nii.gz"
+                write_series(draft / file, made)
+                margin = MARGIN / 512 * FIELD
+                boxes += box_rows(file, str(one.patient), one.part, made, margin)
+            else:
+                _write_slices(draft / "Images_png" / one.name, made.slices, first)
             person = ["MF"[int(random.integers(2))], f"{random.integers(20, 90)}.0"]
             key = first + len(made.slices) // 2
             for thing in made.things:
@@ -133,15 +138,19 @@ def write_phantoms(
                 things.append([row[0], thing.kind, *row[5:8], *more])
                 if thing.kind == "nodule":
                     lesions.append(row)
-        _write_table(draft / "DL_info.csv", COLUMNS, lesions)
+        if volumes:
+            _write_table(draft / "boxes.csv", HEADS, boxes)
+        else:
+            _write_table(draft / "DL_info.csv", COLUMNS, lesions)
         heads = ("File_name", "kind", *COLUMNS[5:8], "contrast_hu", "covered")
         _write_table(draft / "things.csv", heads, things)
         kind = "synthetic" if nodules is None else "semi-synthetic"
         told = {"kind": kind, "series": series, "size": size, "seed": seed, "covered": covered}
         told |= {"note": NOTES[kind]}
         (draft / ABOUT).write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
+        layout = ", volumes with boxes" if volumes else " in the layout of DeepLesion"
         (draft / "README.txt").write_text(
-            f"Lesion phantoms in the layout of DeepLesion. {NOTES[kind]}\n", encoding="utf-8"
+            f"Lesion phantoms{layout}. {NOTES[kind]}\n", encoding="utf-8"
         )
     return len(lesions)
 
@@ -162,6 +171,17 @@ def phantom_note(folder: str | Path) -> str | None:
         return str(json.loads(path.read_text(encoding="utf-8"))["note"])
     except (ValueError, KeyError, TypeError):
         raise InputError(f"{path}: not what `thirdaxis prepare phantoms` writes") from None
+
+
+def _check(series: int, size: int, seed: int, covered: float) -> None:
+    if series < 6:
+        raise UsageError(f"phantoms for training, validation and testing need 6 {series=} or more")
+    if not SMALLEST <= size <= LARGEST or size % 32:
+        raise UsageError(f"{size=}: slices are {SMALLEST} to {LARGEST} pixels, a multiple of 32")
+    if seed < 0:
+        raise UsageError(f"{seed=} is below 0")
+    if not 0 <= covered <= 1:
+        raise UsageError(f"{covered=} is a share, 0 to 1")
 
 
 def _dealt(series: int, random: np.random.Generator) -> list[Series]:

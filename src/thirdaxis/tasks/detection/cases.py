@@ -3,21 +3,19 @@
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from thirdaxis.data.lesions.boxes import read_lesion_boxes
 from thirdaxis.data.lesions.deeplesion import TABLE, read_deeplesion
 from thirdaxis.data.lesions.key_slice import KeySlice, LesionSet
 from thirdaxis.data.lesions.masks import masks_of
-from thirdaxis.data.split import check_apart, share, split
-from thirdaxis.errors import InputError, UsageError
+from thirdaxis.errors import InputError
 from thirdaxis.tasks.detection.data import Slices
 from thirdaxis.tasks.detection.plan import DetectPlan
 from thirdaxis.tasks.detection.settings import DetectSettings
 from thirdaxis.tasks.engine import Watch, no_watch
+from thirdaxis.tasks.parts import parts_of
 
 OUTLINES = "outlines.json"
-OFFICIAL = {"train": "training", "val": "validation", "test": "test"}
 
 
 def read_lesions(settings: DetectSettings, say: Callable[[str], None]) -> LesionSet:
@@ -48,62 +46,15 @@ def read_lesions(settings: DetectSettings, say: Callable[[str], None]) -> Lesion
 
 
 def split_slices(lesions: LesionSet, settings: DetectSettings) -> dict[str, list[str]]:
-    """Names of the key slices to learn from (`training`), to choose by (`validation`), to judge by.
-
-    Official parts are taken as they are, folds keep patients whole. The fraction of the training
-    patients is taken last, so that smaller ones choose by the same slices.
-
-    Raises:
-        InputError: a patient in two parts, an official split without training or test slices, or
-            no lesion in one of these.
-        UsageError: more folds than patients, or nothing left to learn from.
-    """
-    known = {one.name: one for one in lesions.slices}
-
-    def patient(name: str) -> str:
-        return known[name].patient
-
-    parts: dict[str, list[str]] = {"training": [], "validation": [], "test": []}
-    if settings.official and any(one.split for one in lesions.slices):
-        for one in lesions.slices:
-            if one.split not in OFFICIAL:
-                raise InputError(
-                    f"{lesions.origin}: the key slice {one.name!r} is in no official part, others "
-                    "are; mend that, or make folds by official=false"
-                )
-            parts[OFFICIAL[one.split]].append(one.name)
-        check_apart(parts, patient)
-        for part in ("training", "test"):
-            if not parts[part]:
-                counts = ", ".join(f"{name} {len(names)}" for name, names in parts.items())
-                raise InputError(
-                    f"{lesions.origin}: the official split has no {part} slices ({counts}); "
-                    "make folds by official=false"
-                )
-    else:
-        parts["training"], parts["test"] = split(
-            list(known),
-            folds=settings.folds,
-            fold=settings.fold,
-            seed=settings.seed,
-            group=patient,
-        )
-    by: dict[str, Any] = {"seed": settings.seed, "group": patient}
-    if not parts["validation"] and settings.selection > 0:
-        chosen = set(share(parts["training"], settings.selection, **by))
-        parts["validation"] = [name for name in parts["training"] if name in chosen]
-        parts["training"] = [name for name in parts["training"] if name not in chosen]
-        if not parts["training"]:
-            raise UsageError(f"{settings.data}: selection {settings.selection} leaves no training")
-    if settings.fraction < 1:
-        parts["training"] = share(parts["training"], settings.fraction, **by)
-    for part in ("training", "test"):
-        if not any(len(known[name].boxes) for name in parts[part]):
-            raise InputError(
-                f"{lesions.origin}: none of the {len(parts[part])} {part} slices has a lesion; "
-                "look at the boxes, or take other folds or a larger fraction"
-            )
-    return parts
+    """Names of the key slices of each part, see `parts_of`."""
+    return parts_of(
+        lesions.slices,
+        settings,
+        official=settings.official,
+        selection=settings.selection,
+        origin=lesions.origin,
+        what="slice",
+    )
 
 
 def named(lesions: LesionSet, names: Sequence[str]) -> tuple[KeySlice, ...]:

@@ -1,7 +1,7 @@
 """FROC curves with the intervals they could have come out in."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +14,8 @@ from thirdaxis.tasks.pictures import save_figure
 
 SHOWN = 2.0 ** np.linspace(-3, 4, 57)
 """False alarms an image at which curves are drawn: 0.125 to 16, eight to a doubling."""
+LOW = (0.01, 0.05, 0.25, 1.0, 4.0, 16.0)
+"""Ticks where curves begin lower."""
 
 
 @dataclass(frozen=True)
@@ -23,16 +25,23 @@ class Line:
     Args:
         name: in the legend.
         scored: its matched detections.
-        ends: its intervals at `SHOWN`; none draws no band.
+        ends: its intervals at `rates`; none draws no band.
+        rates: false alarms an image at which it is drawn.
     """
 
     name: str
     scored: Froc
     ends: FrocIntervals | None = None
+    rates: np.ndarray = field(default_factory=SHOWN.copy)
 
 
 def froc_line(
-    name: str, scored: Froc, patients: dict[str, str] | None = None, *, draws: int = 500
+    name: str,
+    scored: Froc,
+    patients: dict[str, str] | None = None,
+    *,
+    draws: int = 500,
+    rates: np.ndarray = SHOWN,
 ) -> Line:
     """A curve with its 95 % band, by patients drawn again.
 
@@ -41,21 +50,24 @@ def froc_line(
         scored: by `froc`.
         patients: image -> patient; none draws no band.
         draws: behind the band.
+        rates: false alarms an image at which it is drawn.
 
     Raises:
         InputError: an image without a patient.
     """
     if patients is None:
-        return Line(name, scored)
-    return Line(name, scored, froc_intervals(scored, patients, rates=SHOWN.tolist(), draws=draws))
+        return Line(name, scored, rates=rates)
+    ends = froc_intervals(scored, patients, rates=rates.tolist(), draws=draws)
+    return Line(name, scored, ends, rates)
 
 
-def froc_figure(lines: Sequence[Line], title: str = "") -> Figure:
-    """Sensitivity against false positives an image, which double from tick to tick.
+def froc_figure(lines: Sequence[Line], title: str = "", what: str = "an image") -> Figure:
+    """Sensitivity against false positives an image, which double or more from tick to tick.
 
     Args:
         lines: curves, in the colours of pages, over and over where there are many.
         title: above the picture, such as the note of a set of phantoms.
+        what: an image is called.
 
     Returns:
         A figure whose text has the ink of pages.
@@ -66,24 +78,32 @@ def froc_figure(lines: Sequence[Line], title: str = "") -> Figure:
         colour = LINES[number % len(LINES)]
         style = ("-", "--", ":")[number // len(LINES) % 3]
         label = f"{line.name}, mean {line.scored.mean:.3f}"
-        axes.plot(SHOWN, line.scored.sensitivity_at(SHOWN), style, color=colour, label=label)
+        axes.plot(
+            line.rates, line.scored.sensitivity_at(line.rates), style, color=colour, label=label
+        )
         if line.ends is not None:
-            low, high = zip(*(line.ends.at[rate] for rate in SHOWN.tolist()), strict=True)
-            axes.fill_between(SHOWN, low, high, color=colour, alpha=0.15, linewidth=0)
+            low, high = zip(*(line.ends.at[rate] for rate in line.rates.tolist()), strict=True)
+            axes.fill_between(line.rates, low, high, color=colour, alpha=0.15, linewidth=0)
     axes.set_xscale("log", base=2)
-    axes.set_xticks([0.125, 0.25, *RATES], ["1/8", "1/4", "1/2", *(f"{r:g}" for r in RATES[1:])])
+    if min(line.rates[0] for line in lines) < SHOWN[0]:
+        axes.set_xticks(LOW, [f"{rate:g}" for rate in LOW])
+    else:
+        named = ["1/8", "1/4", "1/2", *(f"{rate:g}" for rate in RATES[1:])]
+        axes.set_xticks([0.125, 0.25, *RATES], named)
     axes.xaxis.set_minor_locator(NullLocator())
-    axes.set(xlabel="false positives an image", ylabel="sensitivity", ylim=(0, 1.01))
+    axes.set(xlabel=f"false positives {what}", ylabel="sensitivity", ylim=(0, 1.01))
     if title:
         axes.set_title(title, fontsize=8, wrap=True)
     axes.legend(loc="best", fontsize=8, framealpha=0, labelcolor=INK)
     return figure
 
 
-def draw_froc(lines: Sequence[Line], path: Path, title: str = "") -> None:
+def draw_froc(
+    lines: Sequence[Line], path: Path, title: str = "", what: str = "an image"
+) -> None:
     """Draws FROC curves as a PNG on white; see `froc_figure`.
 
     Raises:
         OSError: the folder is missing, full or not writable.
     """
-    save_figure(froc_figure(lines, title), path)
+    save_figure(froc_figure(lines, title, what), path)

@@ -10,11 +10,13 @@ PIPELINES = {
     "segment": "image-segmentation",
     "classify": "image-classification",
     "detect": "object-detection",
+    "locate": "object-detection",
 }
 METRICS = {
     "segment": ["dice", "hausdorff_distance"],
     "classify": ["roc_auc", "accuracy"],
     "detect": ["froc"],
+    "locate": ["froc"],
 }
 
 
