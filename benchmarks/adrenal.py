@@ -60,8 +60,9 @@ def settings_of(row: Row, seed: int, told: argparse.Namespace) -> dict[str, Any]
         "epoch_steps": told.steps // 6,
         "precision": "bf16-mixed" if told.precision == "bf16" else "32",
         "accelerator": told.accelerator,
+        "learning_rate": classified.RATE,
         "draws": 100,
-        **classified.NETWORKS[network],
+        **classified.NETWORKS.get(network, {}),
     }
 
 

@@ -70,8 +70,9 @@ def settings_of(row: Row, seed: int, told: argparse.Namespace) -> dict[str, Any]
         "precision": "bf16-mixed" if told.precision == "bf16" else "32",
         "accelerator": told.accelerator,
         "cache": str(told.runs / "crops"),
+        "learning_rate": classified.RATE,
         "draws": 100,
-        **classified.NETWORKS[network],
+        **classified.NETWORKS.get(network, {}),
     }
 
 

@@ -1,7 +1,7 @@
 """A trained model as one thing: network, settings, plan, label names, where it comes from."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -14,15 +14,11 @@ from thirdaxis.errors import InputError, UsageError
 from thirdaxis.export.onnx_net import OnnxNet
 from thirdaxis.nets.programs import programs
 from thirdaxis.nets.saved import fill_exactly, weights_of
-from thirdaxis.tasks.classification.network import make_classifier
-from thirdaxis.tasks.detection.network import make_lesion_detector
 from thirdaxis.tasks.hardware import pick_device
 from thirdaxis.tasks.keep import BEST, LAST, read_checkpoint
 from thirdaxis.tasks.kinds import KINDS, AnyPlan
-from thirdaxis.tasks.locating.network import make_locator_network
 from thirdaxis.tasks.pretraining.card import FILE as PRETRAINED
 from thirdaxis.tasks.run_folder import SETTINGS, STAGES, read_run
-from thirdaxis.tasks.segmentation.network import make_network
 from thirdaxis.tasks.settings import RunSettings
 from thirdaxis.tasks.settings_files import make_settings
 from thirdaxis.tasks.trained.card import card_of
@@ -39,18 +35,11 @@ from thirdaxis.tasks.trained.files import (
     write_model_files,
 )
 from thirdaxis.tasks.trained.hub import fetched, hub_name
+from thirdaxis.tasks.trained.networks import NETWORKS
 from thirdaxis.tasks.trained.provenance import provenance_of, shareable
 
 ONNX_KEY = "thirdaxis"
 """The property of an ONNX file that holds what `config.json` holds."""
-
-# By task: from settings and plan to the converted network, without loading any 2D weights.
-NETWORKS: dict[str, Callable[..., Any]] = {
-    "segment": make_network,
-    "classify": make_classifier,
-    "detect": make_lesion_detector,
-    "locate": make_locator_network,
-}
 
 
 @dataclass(frozen=True)
