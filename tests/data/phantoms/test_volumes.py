@@ -31,7 +31,8 @@ def test_one_seed_is_one_set_in_either_form(both):
     assert not (both / "volumes" / "Images_png").exists()
     lesions = read_deeplesion(both / "slices")
     volumes = {
-        one.name: one for one in read_boxed_volumes(both / "volumes", both / "volumes" / "boxes.csv")
+        one.name: one
+        for one in read_boxed_volumes(both / "volumes", both / "volumes" / "boxes.csv")
     }
     assert len(volumes) == SERIES
     for key in lesions.slices:

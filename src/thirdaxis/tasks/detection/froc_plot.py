@@ -98,9 +98,7 @@ def froc_figure(lines: Sequence[Line], title: str = "", what: str = "an image") 
     return figure
 
 
-def draw_froc(
-    lines: Sequence[Line], path: Path, title: str = "", what: str = "an image"
-) -> None:
+def draw_froc(lines: Sequence[Line], path: Path, title: str = "", what: str = "an image") -> None:
     """Draws FROC curves as a PNG on white; see `froc_figure`.
 
     Raises:

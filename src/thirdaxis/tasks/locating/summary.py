@@ -87,7 +87,9 @@ def _draw(run: Run[Any, Any], scores: Evaluation, locator: Locator) -> None:
     """The FROC curve, and projections of the worst, the middle and the best volume with lesions."""
     pictures = run.folder / PICTURES
     pictures.mkdir(exist_ok=True)
-    draw_froc([curve_of(scores, "test volumes")], pictures / "froc.png", scores.truth.note, "a volume")
+    draw_froc(
+        [curve_of(scores, "test volumes")], pictures / "froc.png", scores.truth.note, "a volume"
+    )
     rows = [row for row in scores.volumes if row.lesions]
     chosen = {"worst": rows[0], "middle": rows[len(rows) // 2], "best": rows[-1]}
     for word, row in chosen.items():
