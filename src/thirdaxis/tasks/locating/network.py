@@ -6,6 +6,7 @@ from thirdaxis.convert.lift import beside
 from thirdaxis.errors import InputError, UsageError
 from thirdaxis.tasks.locating.plan import LocatePlan
 from thirdaxis.tasks.locating.settings import LocateSettings
+from thirdaxis.tasks.locating.start import quieten
 from thirdaxis.tasks.network import Made, converted
 
 
@@ -45,5 +46,6 @@ def make_locator_network(settings: LocateSettings, plan: LocatePlan, *, load: bo
             f"{settings.network} gives {shape} for a patch of {size} voxels, expected one map of "
             f"that size; {advice}"
         )
+    quieten(made.net, plan.channels, plan.patch)
     made.net.train()
     return made
