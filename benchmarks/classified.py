@@ -20,11 +20,11 @@ from thirdaxis.tasks.settings_files import make_settings
 
 RESULTS = "results.csv"
 FUSIONS = ("slicewise", "i3d", "acs", "tsm", "a3d")
-# The rate is one of 1e-3, 3e-4 and 1e-4 tried on other splits of lung nodules; SqueezeNet, which has
-# no norms, learns little from a random start at 1e-3.
+# One of 1e-3, 3e-4 and 1e-4, tried on other splits of lung nodules; SqueezeNet, which has no norms,
+# learns little from a random start at 1e-3.
 RATE = 3e-4
-# What networks are told besides. MobileNetV2 strides five times, which leaves `slicewise` one or two
-# slices, outside the nodule: so the last two strides keep depth.
+# What networks are told besides. MobileNetV2 strides five times, which leaves `slicewise` one or
+# two slices, outside the nodule: so the last two strides keep depth.
 NETWORKS: dict[str, dict[str, Any]] = {
     "squeezenet1_0": {},
     "mobilenet_v2": {
