@@ -44,7 +44,10 @@ def modules() -> list[str]:
 def verbs() -> str:
     """One section a verb of the command line: what it does and a table of its options."""
     pages = []
-    for verb_name, verb in sorted(typer.main.get_command(verb_app).commands.items()):
+    found = dict(typer.main.get_command(verb_app).commands)
+    for group, verb in list(found.items()):
+        found |= {f"{group} {name}": one for name, one in getattr(verb, "commands", {}).items()}
+    for verb_name, verb in sorted(found.items()):
         about = inspect.cleandoc(verb.help or "").split("\f")[0]
         rows = ["| option | meaning | default |", "|---|---|---|"]
         for option in verb.params:

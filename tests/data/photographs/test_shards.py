@@ -33,6 +33,7 @@ def test_samples_are_what_was_written(shards):
     assert read == wanted
 
 
+@pytest.mark.filterwarnings("ignore::ResourceWarning")  # it leaves its files to the collector
 def test_samples_are_what_webdataset_reads(shards):
     webdataset = pytest.importorskip("webdataset", reason="needs webdataset")
     place, _ = shards

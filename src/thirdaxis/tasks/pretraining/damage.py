@@ -35,7 +35,7 @@ class Damage:
             self.damaged.setdefault(name, reason)
             if len(self.damaged) > self.most:
                 raise InputError(
-                    f"{name}: a damaged picture ({reason}), the {len(self.damaged)}th, and the "
+                    f"{name}: a damaged picture ({reason}), number {len(self.damaged)}, and the "
                     f"setting damaged allows {self.most}; replace or remove it, or allow more"
                 )
 
