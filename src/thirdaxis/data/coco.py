@@ -151,7 +151,9 @@ def _tables(path: Path) -> dict[str, list[Any]]:
     except (OSError, ValueError, RecursionError) as error:
         reason = " ".join(str(error).split())[:200]
         raise InputError(f"{path}: not readable as JSON ({reason})") from None
-    lists = {name: told.get(name) for name in TABLES} if isinstance(told, dict) else {}
+    lists: dict[str, Any] = (
+        {name: told.get(name) for name in TABLES} if isinstance(told, dict) else {}
+    )
     wrong = [name for name in TABLES if not isinstance(lists.get(name), list)]
     if wrong:
         raise InputError(
@@ -161,7 +163,7 @@ def _tables(path: Path) -> dict[str, list[Any]]:
         for place, row in enumerate(lists[name]):
             if not isinstance(row, dict):
                 raise InputError(f"{path}: {name}[{place}] is no table, got {row!r:.60}")
-    return lists  # type: ignore[return-value]
+    return lists
 
 
 def _categories(rows: Sequence[Row], path: Path) -> tuple[tuple[int, str], ...]:
