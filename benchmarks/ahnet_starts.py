@@ -73,9 +73,9 @@ def about(told: argparse.Namespace, folds: str, scans: int) -> list[str]:
         f"{tables.versions('torch', 'monai', 'lightning')}; {told.threads} threads.",
         "",
         f"All with {told.resnet}, {told.steps} steps of 2 patches of {PATCHES[told.name]} voxels "
-        f"in precision {told.precision}, Dice and cross entropy. First stage: {told.slice_steps} steps of 4 "
-        f"patches of {DEPTH} slices, of which the inner {DEPTH - 2} count, from a random start; "
-        "its encoder is locked for the first half of the second stage. Folds "
+        f"in precision {told.precision}, Dice and cross entropy. First stage: {told.slice_steps} "
+        f"steps of 4 patches of {DEPTH} slices, of which the inner {DEPTH - 2} count, from a "
+        "random start; its encoder is locked for the first half of the second stage. Folds "
         f"{folds} of 5, each patient held out once: {scans} scans. Dice of a scan is the mean over "
         "its labels; intervals are bootstrapped over scans.",
         "",
