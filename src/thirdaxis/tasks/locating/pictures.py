@@ -41,6 +41,7 @@ def projections(
         A dark figure.
     """
     fits = contains(found.places.reshape(-1, 3), truth.reshape(-1, 6))
+    hit, right = (np.atleast_1d(fits.any(axis=axis)) for axis in (0, 1))
     rows = [("volume", grey, _window(grey))]
     if heat is not None:
         rows.append(("heat map", heat, (0.0, max(float(heat.max()), 1e-6))))
@@ -52,15 +53,15 @@ def projections(
         for along, axes in enumerate(line):
             _show(axes, array.max(axis=along), along, spacing, window)
             axes.set_title(f"{name}, {PLANES[along]}", fontsize=9, color=LIGHT)
-            for box, hit in zip(truth, fits.any(axis=0), strict=True):
-                _box(axes, box, along, TRUTH if hit else MISSED)
-            for place, score, hit in zip(found.places, found.scores, fits.any(axis=1), strict=True):
-                _point(axes, place, along, HIT if hit else FOUND, f"{score:.2f}")
+            for box, is_hit in zip(truth, hit, strict=True):
+                _box(axes, box, along, TRUTH if is_hit else MISSED)
+            for place, score, is_right in zip(found.places, found.scores, right, strict=True):
+                _point(axes, place, along, HIT if is_right else FOUND, f"{score:.2f}")
     kinds = [
-        ("lesion, found", TRUTH, "--", "", fits.any(axis=0).any()),
-        ("lesion, missed", MISSED, "--", "", not fits.any(axis=0).all()),
-        ("point in a lesion", HIT, "", "+", fits.any()),
-        ("false positive", FOUND, "", "+", not fits.any(axis=1).all()),
+        ("lesion, found", TRUTH, "--", "", hit.any()),
+        ("lesion, missed", MISSED, "--", "", not hit.all()),
+        ("point in a lesion", HIT, "", "+", right.any()),
+        ("false positive", FOUND, "", "+", not right.all()),
     ]
     lines = [
         Line2D([], [], color=colour, linestyle=style, marker=mark, label=name)

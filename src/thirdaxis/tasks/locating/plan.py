@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from thirdaxis.data.grid import CANONICAL
-from thirdaxis.data.intensity import INTENSITIES, Window
+from thirdaxis.data.intensity import Percentiles, Window, ZScore
 from thirdaxis.tasks.locating.settings import LocateSettings
 from thirdaxis.tasks.segmentation.preprocess import Preprocessing
 
@@ -63,5 +63,6 @@ def plan_of(
 
 def preprocessing(settings: LocateSettings) -> Preprocessing:
     """From a scan as it lies on disk to what the network sees, axial slices upwards."""
-    intensity = Window(*settings.window) if settings.window else INTENSITIES[settings.intensity]()
+    plain = ZScore() if settings.intensity == "zscore" else Percentiles()
+    intensity = Window(*settings.window) if settings.window else plain
     return Preprocessing(CANONICAL, settings.spacing, intensity)

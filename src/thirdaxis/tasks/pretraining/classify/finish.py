@@ -7,18 +7,20 @@ from torch import Tensor, nn
 
 from thirdaxis.atomic import write_text
 from thirdaxis.data.photographs.pictures import Pictures
+from thirdaxis.nets.kernels import first_kernels
 from thirdaxis.nets.saved import fill_exactly
 from thirdaxis.tasks.classification.evaluate import json_text
 from thirdaxis.tasks.engine import Display
 from thirdaxis.tasks.hardware import autocast, pick_device
 from thirdaxis.tasks.keep import BEST, HISTORY, LAST, best_row, read_checkpoint, read_history
+from thirdaxis.tasks.kernel_pictures import draw_kernels
 from thirdaxis.tasks.pictures import draw_curves
 from thirdaxis.tasks.pretraining.card import Pretrained, write_pretrained
 from thirdaxis.tasks.pretraining.classify.data import held_loader
 from thirdaxis.tasks.pretraining.classify.module import DAMAGE, counted, scores_of
 from thirdaxis.tasks.pretraining.classify.network import make_pretrainee
 from thirdaxis.tasks.pretraining.classify.settings import ClassifyPretrainSettings
-from thirdaxis.tasks.run_folder import CURVES, METRICS, Run
+from thirdaxis.tasks.run_folder import CURVES, METRICS, PICTURES, Run
 from thirdaxis.tasks.run_page import recorded_results, write_run_page
 
 
@@ -59,6 +61,9 @@ def finish(run: Run[Any, Any], held: Pictures, shown: Display) -> dict[str, obje
     )
     file = write_pretrained(run.folder, net, settings, told)
     draw_curves(history, run.folder / CURVES)
+    if settings.fusion == "i3d":
+        (run.folder / PICTURES).mkdir(exist_ok=True)
+        draw_kernels(first_kernels(net.state_dict()), run.folder / PICTURES / "first kernels.png")
     metrics: dict[str, object] = {
         "epochs": told.epochs,
         "steps": told.steps,
