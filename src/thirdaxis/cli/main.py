@@ -28,7 +28,7 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode="markdown",
-    help="Turn a pretrained 2D network into a 3D one, and segment real scans with it.",
+    help="Turn a pretrained 2D network into a 3D one, and use it on real scans.",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command("quickstart")(quickstart)
