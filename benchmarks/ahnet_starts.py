@@ -91,7 +91,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=300)
     parser.add_argument("--slice-steps", type=int, default=300)
     parser.add_argument("--folds", default="0,1,2,3,4")
-    parser.add_argument("--precision", default="32")  # in bf16 torch 2.15 gives wrong gradients
+    parser.add_argument("--precision", default="32")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--runs", type=Path, required=True)
     parser.add_argument("--set", action="append", default=[], help="settings of every run")

@@ -68,7 +68,7 @@ def convolve_thin(
     flat = (axis for axis in (DEPTH, HEIGHT, WIDTH) if weight.shape[axis] == 1)
     axis = next((axis for axis in flat if padding[axis - DEPTH] == 0), None)
     if axis is None or groups > 1 or not _left_to_slow_code(x, weight, stride):
-        return F.conv3d(x, weight, bias, stride, padding, dilation, groups)
+        return _convolve(x, weight, bias, stride, padding, dilation, groups)
     planes = x[(slice(None),) * axis + (slice(None, None, stride[axis - DEPTH]),)]
     pictures = planes.movedim(axis, 1).flatten(0, 1)
     plane = [i for i in range(3) if DEPTH + i != axis]
@@ -76,6 +76,33 @@ def convolve_thin(
     out = F.conv2d(pictures, weight.squeeze(axis), bias, steps, pads, gaps)
     volume = out.unflatten(0, (x.shape[0], -1)).movedim(1, axis)
     return volume.contiguous() if axis == DEPTH else volume
+
+
+def _convolve(
+    x: torch.Tensor,
+    weight: torch.Tensor,
+    bias: torch.Tensor | None,
+    stride: Sequence[int],
+    padding: Sequence[int],
+    dilation: Sequence[int],
+    groups: int,
+) -> torch.Tensor:
+    """``F.conv3d`` whose gradients are right in bfloat16 too.
+
+    Of a kernel that reaches beyond its volume, oneDNN (seen in torch 2.15 on a CPU, kernel 3, 2
+    slices) leaves parts of the weight's gradient in bfloat16 unwritten. Padded before, it fits.
+    """
+    if x.device.type == "cpu" and _precision(x) == torch.bfloat16:
+        spans = (gap * (taps - 1) + 1 for gap, taps in zip(dilation, weight.shape[2:], strict=True))
+        if any(known(side < span) for side, span in zip(x.shape[2:], spans, strict=True)):
+            depth, height, width = padding
+            x = F.pad(x, (width, width, height, height, depth, depth))
+            padding = (0, 0, 0)
+    return F.conv3d(x, weight, bias, stride, padding, dilation, groups)
+
+
+def _precision(x: torch.Tensor) -> torch.dtype:
+    return torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else x.dtype
 
 
 def _left_to_slow_code(x: torch.Tensor, weight: torch.Tensor, stride: Sequence[int]) -> bool:
@@ -96,7 +123,7 @@ def convolve_volume(
 ) -> torch.Tensor:
     """Convolves with a 3D kernel (C_out, C_in / groups, K_d, K_h, K_w) under the depth rule."""
     x, left = depth_padded(x, geometry, weight.shape[DEPTH])
-    return F.conv3d(
+    return _convolve(
         x,
         weight,
         bias,
