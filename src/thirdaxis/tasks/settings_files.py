@@ -11,6 +11,7 @@ import yaml
 from pydantic import TypeAdapter, ValidationError
 
 from thirdaxis.errors import InputError, UsageError, did_you_mean
+from thirdaxis.nets.natural import natural_settings
 from thirdaxis.tasks.kinds import DEFAULT, KINDS
 from thirdaxis.tasks.settings import About, RunSettings
 
@@ -134,6 +135,7 @@ def default_text(task: str = DEFAULT) -> str:
     if task not in KINDS:
         raise UsageError(f"unknown task {task!r}{did_you_mean(task, KINDS)}")
     form = KINDS[task].settings
+    natural = natural_settings(form.model_fields["network"].default)
     lines = []
     for name, field in form.model_fields.items():
         meaning = " ".join((field.description or "").split())
@@ -141,7 +143,7 @@ def default_text(task: str = DEFAULT) -> str:
         if field.is_required():
             lines += [f"# {name}:  (has to be told)", ""]
             continue
-        value = TypeAdapter(Any).dump_python(field.get_default(), mode="json")
+        value = TypeAdapter(Any).dump_python(natural.get(name, field.get_default()), mode="json")
         plain = yaml.safe_dump(value, default_flow_style=True, width=96).removesuffix("...\n")
         lines += [f"{name}: {plain.rstrip()}", ""]
     return "\n".join(lines)

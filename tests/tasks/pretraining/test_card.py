@@ -22,7 +22,7 @@ TOLD = Pretrained(
 
 
 def settings_of(**told):
-    values = {"task": "pretrain-classify", "data": "/home/someone/photos"} | told
+    values = {"task": "pretrain-classify", "data": "/shelf/someone/photos"} | told
     return make_settings(values, "test")
 
 
@@ -32,7 +32,7 @@ def net():
 
 
 def test_file_and_card_say_the_same(net, tmp_path):
-    told = {"licence": "cc-by-4.0", "data_licence": "free", "ema": 0.9, "weights": "/home/x/w.pth"}
+    told = {"licence": "cc-by-4.0", "data_licence": "free", "ema": 0.9, "weights": "/shelf/x/w.pth"}
     path = write_pretrained(tmp_path, net, settings_of(**told), TOLD)
     assert path == tmp_path / FILE
     state = load_file(path)
@@ -50,7 +50,7 @@ def test_file_and_card_say_the_same(net, tmp_path):
     for words in ("| top-1 | 0.7500 |", "24 pictures, 3 classes", "free", "Made up.", "w.pth"):
         assert words in card
     assert "a moving average at the end of epoch 1" in card
-    assert "someone" not in card + str(header) and "/home" not in card + str(header)
+    assert "someone" not in card + str(header) and "/shelf" not in card + str(header)
     assert licence_of("resnet3d:18", path) == "cc-by-4.0"
 
 
