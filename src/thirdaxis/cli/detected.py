@@ -10,6 +10,7 @@ from thirdaxis.cli.display import say, two_bars, watched
 from thirdaxis.cli.faults import tell_failures
 
 if TYPE_CHECKING:
+    from thirdaxis.metrics.froc_paired import FrocDifference
     from thirdaxis.tasks.detection.evaluate import Evaluation
     from thirdaxis.tasks.model import Model
 
@@ -112,13 +113,7 @@ def _print(scores: "Evaluation", against: Path | None, page: Path) -> None:
     if scores.precision:
         shown = ", ".join(f"{name.upper()} {value:.4f}" for name, value in scores.precision.items())
         console.print(f"COCO: {shown}", highlight=False)
-    if scores.difference is not None:
-        told = scores.difference
-        console.print(
-            f"FROC {told.mean:+.4f} against {against} ({told.low:+.4f} to {told.high:+.4f}), "
-            f"p = {told.p:.3g} over {told.patients} patients",
-            highlight=False,
-        )
+    print_difference(console, scores.difference, against)
     if scores.truth.note:
         console.print(scores.truth.note, highlight=False)
     if scores.unmentioned:
@@ -128,3 +123,15 @@ def _print(scores: "Evaluation", against: Path | None, page: Path) -> None:
     for line in scores.truth.left_out[:3]:
         console.print(f"left out: {line}", highlight=False)
     console.print(f"Each image: {page}", highlight=False)
+
+
+def print_difference(
+    console: Console, apart: "FrocDifference | None", against: Path | None
+) -> None:
+    """How far a FROC is above another, where there is another."""
+    if apart is not None:
+        console.print(
+            f"FROC {apart.mean:+.4f} against {against} ({apart.low:+.4f} to {apart.high:+.4f}), "
+            f"p = {apart.p:.3g} over {apart.patients} patients",
+            highlight=False,
+        )

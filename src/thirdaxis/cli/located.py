@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.table import Table
 
+from thirdaxis.cli.detected import print_difference
 from thirdaxis.cli.display import say, two_bars, watched
 from thirdaxis.cli.faults import tell_failures
 from thirdaxis.errors import UsageError, did_you_mean
@@ -100,13 +101,7 @@ def _print(scores: "Evaluation", against: Path | None, page: Path) -> None:
         f"FROC {told.mean:.3f} ({low:.3f} to {high:.3f}), the mean at 0.5, 1, 2 and 4",
         highlight=False,
     )
-    if scores.difference is not None:
-        apart = scores.difference
-        console.print(
-            f"FROC {apart.mean:+.4f} against {against} ({apart.low:+.4f} to {apart.high:+.4f}), "
-            f"p = {apart.p:.3g} over {apart.patients} patients",
-            highlight=False,
-        )
+    print_difference(console, scores.difference, against)
     if scores.truth.note:
         console.print(scores.truth.note, highlight=False)
     if scores.dropped:

@@ -143,7 +143,7 @@ def json_text(
         for row in rows
     ]
     content = {"summary": summary(rows, labels, global_dice), **(further or {}), "cases": cases}
-    return json.dumps(_strict(content), indent=2, allow_nan=False) + "\n"
+    return json.dumps(strict(content), indent=2, allow_nan=False) + "\n"
 
 
 def _column(rows: Sequence[Row], value: int, global_dice: float) -> dict[str, float | int]:
@@ -192,11 +192,12 @@ def _mean(values: Sequence[float]) -> float:
     return statistics.fmean(values) if values else math.nan
 
 
-def _strict(content: Any) -> Any:
+def strict(content: Any) -> Any:
+    """What strict JSON can hold: nan as null, infinite numbers as words."""
     if isinstance(content, dict):
-        return {key: _strict(value) for key, value in content.items()}
+        return {key: strict(value) for key, value in content.items()}
     if isinstance(content, list):
-        return [_strict(value) for value in content]
+        return [strict(value) for value in content]
     if isinstance(content, float) and not math.isfinite(content):
         return None if math.isnan(content) else str(content)
     return content

@@ -1,7 +1,6 @@
 """Scores what a classifier said: with intervals, by class, as JSON."""
 
 import json
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,6 +14,7 @@ from thirdaxis.errors import InputError
 from thirdaxis.metrics.bootstrap import Interval
 from thirdaxis.metrics.classify import class_table, score, score_intervals
 from thirdaxis.metrics.confusion import confusion_matrix
+from thirdaxis.metrics.table import strict
 from thirdaxis.tasks.classification.cases import read_cases
 from thirdaxis.tasks.classification.settings import ClassifySettings
 from thirdaxis.tasks.classification.table import Answers, read_answers
@@ -57,7 +57,7 @@ class Scores:
         if answers.kind == "classes":
             matrix = confusion_matrix(answers.answers.argmax(1), truth, len(answers.names))
             told["confusion"] = {"names": list(answers.names), "rows are true": matrix.tolist()}
-        return _strict(told)
+        return strict(told)
 
 
 def score_answers(answers: Answers, draws: int, seed: int = 0) -> Scores:
@@ -141,11 +141,3 @@ def _truth(against: Path, found: Answers) -> tuple[dict[str, Tensor], bool]:
     if (other.kind, other.names) != (found.kind, found.names):
         raise InputError(f"{against}: its {other.kind} are {', '.join(other.names)}")
     return dict(zip(other.samples, other.truth, strict=True)), False
-
-
-def _strict(content: Any) -> Any:
-    if isinstance(content, dict):
-        return {key: _strict(value) for key, value in content.items()}
-    if isinstance(content, list):
-        return [_strict(value) for value in content]
-    return None if isinstance(content, float) and not math.isfinite(content) else content

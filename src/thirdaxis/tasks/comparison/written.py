@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from thirdaxis.atomic import write_text
+from thirdaxis.metrics.table import strict
 from thirdaxis.tasks.comparison.compare import Comparison, Row
 from thirdaxis.tasks.comparison.picture import comparison_figure
 from thirdaxis.tasks.pictures import save_figure
@@ -86,7 +87,7 @@ def json_text(found: Comparison) -> str:
         "notes": list(found.notes),
         "groups": [plain_row(found, row) for row in found.rows],
     }
-    return json.dumps(_strict(told), indent=2, allow_nan=False) + "\n"
+    return json.dumps(strict(told), indent=2, allow_nan=False) + "\n"
 
 
 def plain_row(found: Comparison, row: Row) -> dict[str, Any]:
@@ -184,13 +185,3 @@ def _cell(value: Any) -> Any:
     if isinstance(value, float):
         return "" if math.isnan(value) else f"{value:.6g}"
     return "" if value is None else json.dumps(value) if isinstance(value, list | dict) else value
-
-
-def _strict(content: Any) -> Any:
-    if isinstance(content, dict):
-        return {key: _strict(value) for key, value in content.items()}
-    if isinstance(content, list):
-        return [_strict(value) for value in content]
-    if isinstance(content, float) and not math.isfinite(content):
-        return None if math.isnan(content) else str(content)
-    return content

@@ -2,7 +2,6 @@
 
 import csv
 import io
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -17,7 +16,9 @@ from thirdaxis.data.lesions.key_slice import KeySlice
 from thirdaxis.errors import UsageError, did_you_mean
 from thirdaxis.metrics.boxes import iobb, iou
 from thirdaxis.metrics.froc import RATES, Froc, FrocIntervals, froc, froc_intervals
+from thirdaxis.metrics.froc_images import OneImage, threshold_at, worst_first
 from thirdaxis.metrics.froc_paired import FrocDifference, froc_difference
+from thirdaxis.metrics.table import strict
 from thirdaxis.tasks.classification.evaluate import json_text
 from thirdaxis.tasks.detection.truth import Truth
 
@@ -40,27 +41,6 @@ class Scored:
     name: str
     froc: Froc
     ends: FrocIntervals
-
-
-@dataclass(frozen=True)
-class OneImage:
-    """An image at the threshold of the evaluation.
-
-    Args:
-        name: of it.
-        patient: whose it is.
-        lesions: on it.
-        missed: of these.
-        alarms: false ones.
-        worst: score of the strongest false alarm; nan without one.
-    """
-
-    name: str
-    patient: str
-    lesions: int
-    missed: int
-    alarms: int
-    worst: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,33 +74,13 @@ class Evaluation:
     @cached_property
     def threshold(self) -> float:
         """The least score at which there are no more false alarms an image than `rate`."""
-        every = self.groups[0].froc
-        alarms = np.sort(every.alarms)[::-1]
-        allowed = math.floor(self.rate * every.images + 1e-9)
-        return float(np.nextafter(alarms[allowed], np.inf)) if len(alarms) > allowed else 0.0
+        return threshold_at(self.groups[0].froc, self.rate)
 
     @cached_property
     def images(self) -> list[OneImage]:
         """Every image, the worst first: most missed lesions, then most and strongest alarms."""
-        every = self.groups[0].froc
-        loud = every.alarms >= self.threshold
-        alarms = np.bincount(every.alarm_images[loud], minlength=every.images)
-        worst = np.full(every.images, np.nan)
-        np.fmax.at(worst, every.alarm_images[loud], every.alarms[loud])
-        silent = every.hits < self.threshold
-        missed = np.bincount(every.lesion_images[silent], minlength=every.images)
-        rows = [
-            OneImage(
-                one.name,
-                one.patient,
-                len(one.boxes),
-                int(missed[number]),
-                int(alarms[number]),
-                float(worst[number]),
-            )
-            for number, one in enumerate(self.truth.slices)
-        ]
-        return sorted(rows, key=lambda row: (-row.missed, -row.alarms, -np.nan_to_num(row.worst)))
+        told = ((one.name, one.patient, len(one.boxes)) for one in self.truth.slices)
+        return worst_first(self.groups[0].froc, self.threshold, told)
 
 
 def score(
@@ -208,7 +168,7 @@ def write_scores(scores: Evaluation, folder: Path) -> None:
     }
     if scores.difference is not None:
         told["difference"] = {"mean": scores.difference.mean, **asdict(scores.difference)}
-    write_text(folder / SCORES_JSON, json_text(_strict(told)))
+    write_text(folder / SCORES_JSON, json_text(strict(told)))
 
 
 def size_mm(one: KeySlice) -> np.ndarray:
@@ -265,11 +225,3 @@ def _row(group: Scored) -> dict[str, Any]:
         low, high = group.ends.at[rate]
         row |= {f"at_{rate:g}": value, f"at_{rate:g}_low": low, f"at_{rate:g}_high": high}
     return row
-
-
-def _strict(content: Any) -> Any:
-    if isinstance(content, dict):
-        return {key: _strict(value) for key, value in content.items()}
-    if isinstance(content, list):
-        return [_strict(value) for value in content]
-    return None if isinstance(content, float) and not math.isfinite(content) else content

@@ -16,6 +16,22 @@ from thirdaxis.nets.starts import start_anew
 from thirdaxis.tasks.detection.plan import DetectPlan
 from thirdaxis.tasks.detection.settings import DetectSettings
 from thirdaxis.tasks.network import Made, from_run
+from thirdaxis.tasks.pretraining.detect.settings import DetectPretrainSettings
+
+
+def numbers_of(settings: DetectSettings | DetectPretrainSettings) -> dict[str, Any]:
+    """What settings of lesions and of photographs tell alike of a detector: widths and counts."""
+    told = {
+        "width": settings.width,
+        "hidden": settings.hidden,
+        "sizes": settings.anchors,
+        "ratios": settings.ratios,
+        "score_threshold": settings.score_threshold,
+        "overlap": settings.nms,
+        "most": settings.most,
+    }
+    counts = ("proposals_before", "proposals_after")
+    return told | {name: many for name in counts if (many := getattr(settings, name)) is not None}
 
 
 def detector_settings(settings: DetectSettings, plan: DetectPlan) -> DetectorSettings:
@@ -29,17 +45,8 @@ def detector_settings(settings: DetectSettings, plan: DetectPlan) -> DetectorSet
         "fusion": settings.fusion,
         "depth": plan.depth,
         "masks": plan.masks,
-        "width": settings.width,
-        "hidden": settings.hidden,
-        "sizes": settings.anchors,
-        "ratios": settings.ratios,
-        "score_threshold": settings.score_threshold,
-        "overlap": settings.nms,
-        "most": settings.most,
+        **numbers_of(settings),
     }
-    for name in ("proposals_before", "proposals_after"):
-        if (counts := getattr(settings, name)) is not None:
-            told[name] = counts
     if is_volumetric(settings.network):
         if settings.overrides or settings.place or settings.statistics:
             raise UsageError(

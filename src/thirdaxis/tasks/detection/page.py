@@ -9,7 +9,8 @@ import numpy as np
 from thirdaxis.data.lesions.key_slice import KeySlice
 from thirdaxis.errors import InputError
 from thirdaxis.metrics.froc import RATES
-from thirdaxis.tasks.detection.evaluate import OVERLAPS, Evaluation, OneImage, Scored, size_mm
+from thirdaxis.metrics.froc_images import OneImage
+from thirdaxis.tasks.detection.evaluate import OVERLAPS, Evaluation, Scored, size_mm
 from thirdaxis.tasks.detection.froc_plot import froc_figure, froc_line
 from thirdaxis.tasks.detection.pictures import slice_figure
 from thirdaxis.tasks.page import (

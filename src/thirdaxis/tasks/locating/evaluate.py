@@ -2,14 +2,11 @@
 
 import csv
 import io
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from thirdaxis.atomic import write_text
 from thirdaxis.data.lesions.points import Points
@@ -18,7 +15,9 @@ from thirdaxis.data.phantoms.sets import phantom_note
 from thirdaxis.errors import InputError
 from thirdaxis.metrics.boxes import contains
 from thirdaxis.metrics.froc import Froc, FrocIntervals, froc, froc_intervals
+from thirdaxis.metrics.froc_images import OneImage, threshold_at, worst_first
 from thirdaxis.metrics.froc_paired import FrocDifference, froc_difference
+from thirdaxis.metrics.table import strict
 from thirdaxis.tasks.classification.evaluate import json_text
 from thirdaxis.tasks.locating.prepare import boxed_volumes, named
 from thirdaxis.tasks.locating.settings import LocateSettings
@@ -46,27 +45,6 @@ class Truth:
     note: str = ""
 
 
-@dataclass(frozen=True)
-class OneVolume:
-    """A volume at the threshold of the evaluation.
-
-    Args:
-        name: of it.
-        patient: whose it is.
-        lesions: in it.
-        missed: of these.
-        alarms: false ones.
-        worst: score of the strongest false alarm; nan without one.
-    """
-
-    name: str
-    patient: str
-    lesions: int
-    missed: int
-    alarms: int
-    worst: float
-
-
 @dataclass(frozen=True, eq=False)
 class Evaluation:
     """Scores of a set of points.
@@ -91,27 +69,13 @@ class Evaluation:
     @cached_property
     def threshold(self) -> float:
         """The least score at which there are no more false positives a volume than `rate`."""
-        alarms = np.sort(self.froc.alarms)[::-1]
-        allowed = math.floor(self.rate * self.froc.images + 1e-9)
-        every = np.concatenate([alarms, self.froc.hits[np.isfinite(self.froc.hits)]])
-        if len(alarms) > allowed:
-            return float(np.nextafter(alarms[allowed], np.inf))
-        return float(every.min(initial=0.0))
+        return threshold_at(self.froc, self.rate)
 
     @cached_property
-    def volumes(self) -> list[OneVolume]:
+    def volumes(self) -> list[OneImage]:
         """Every volume, the worst first: most missed lesions, then most and strongest alarms."""
-        every, number = self.froc, self.froc.images
-        loud = every.alarms >= self.threshold
-        alarms = np.bincount(every.alarm_images[loud], minlength=number)
-        worst = np.full(number, np.nan)
-        np.fmax.at(worst, every.alarm_images[loud], every.alarms[loud])
-        missed = np.bincount(every.lesion_images[every.hits < self.threshold], minlength=number)
-        rows = [
-            OneVolume(v.name, v.patient, len(v.boxes), int(miss), int(false), float(most))
-            for v, miss, false, most in zip(self.truth.volumes, missed, alarms, worst, strict=True)
-        ]
-        return sorted(rows, key=lambda row: (-row.missed, -row.alarms, -np.nan_to_num(row.worst)))
+        told = ((one.name, one.patient, len(one.boxes)) for one in self.truth.volumes)
+        return worst_first(self.froc, self.threshold, told)
 
     def plain(self) -> dict[str, dict[str, Any]]:
         """Scores and intervals by name: `froc`, `sensitivity_0.01` and so on."""
@@ -213,14 +177,11 @@ def write_scores(scores: Evaluation, folder: Path) -> None:
         **scores.plain(),
         "threshold": {"false_positives_a_volume": scores.rate, "score": scores.threshold},
         "dropped_points": scores.dropped,
-        "volumes": [
-            {name: None if value != value else value for name, value in asdict(one).items()}
-            for one in scores.volumes
-        ],
+        "volumes": [asdict(one) for one in scores.volumes],
     }
     if scores.difference is not None:
         told["difference"] = {"mean": scores.difference.mean, **asdict(scores.difference)}
-    write_text(folder / SCORES_JSON, json_text(told))
+    write_text(folder / SCORES_JSON, json_text(strict(told)))
 
 
 def _of_set(folder: Path, boxes: Path) -> Truth:

@@ -9,8 +9,9 @@ from thirdaxis.data.grid import to_grid
 from thirdaxis.data.lesions.points import Points
 from thirdaxis.data.lesions.volumes import BoxedVolume
 from thirdaxis.data.volume import read_volume
+from thirdaxis.metrics.froc_images import OneImage
 from thirdaxis.tasks.detection.froc_plot import Line, froc_figure, froc_line
-from thirdaxis.tasks.locating.evaluate import RATES, Evaluation, OneVolume
+from thirdaxis.tasks.locating.evaluate import RATES, Evaluation
 from thirdaxis.tasks.locating.pictures import projections
 from thirdaxis.tasks.page import (
     Cell,
@@ -38,7 +39,7 @@ def write_scores_page(
     *,
     other: str = "",
     pictures: int = 8,
-    watch: Callable[[Sequence[OneVolume]], Iterable[OneVolume]] = lambda rows: rows,
+    watch: Callable[[Sequence[OneImage]], Iterable[OneImage]] = lambda rows: rows,
 ) -> Path:
     """Writes `scores.html`, one self-contained page.
 
@@ -158,7 +159,7 @@ def _volumes(scores: Evaluation, anchors: dict[str, str]) -> Table:
     return Table(heads, rows, caption, sortable=True)
 
 
-def _picture(scores: Evaluation, row: OneVolume, anchor: str) -> Picture:
+def _picture(scores: Evaluation, row: OneImage, anchor: str) -> Picture:
     volume = next(each for each in scores.truth.volumes if each.name == row.name)
     grey = turned_grey(volume)
     figure = projections(grey, volume.grid.spacing, shown_points(scores, row.name), volume.boxes)

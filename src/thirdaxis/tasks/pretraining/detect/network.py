@@ -10,6 +10,7 @@ from thirdaxis.nets.build import weights_named
 from thirdaxis.nets.frozen import freeze
 from thirdaxis.nets.lesion.svd import SvdSettings, make_svd_detector
 from thirdaxis.nets.starts import start_anew
+from thirdaxis.tasks.detection.network import numbers_of
 from thirdaxis.tasks.network import Made, from_run
 from thirdaxis.tasks.pretraining.detect.plan import SLICES, DetectPretrainPlan
 from thirdaxis.tasks.pretraining.detect.settings import DetectPretrainSettings
@@ -40,17 +41,8 @@ def make_photograph_detector(
         "reduces": False,
         "to_plane": settings.to_plane,
         "classes": len(plan.names),
-        "width": settings.width,
-        "hidden": settings.hidden,
-        "sizes": settings.anchors,
-        "ratios": settings.ratios,
-        "score_threshold": settings.score_threshold,
-        "overlap": settings.nms,
-        "most": settings.most,
+        **numbers_of(settings),
     }
-    for name in ("proposals_before", "proposals_after"):
-        if (counts := getattr(settings, name)) is not None:
-            told[name] = counts
     net = make_svd_detector(SvdSettings(**told), None if run else weights)
     if settings.start:
         if settings.weights:
