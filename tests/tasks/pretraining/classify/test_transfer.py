@@ -40,6 +40,13 @@ def classifier(weights, **told):
     return make_classifier(make_settings(values, "test"), plan)
 
 
+def test_the_page_shows_first_kernels_that_are_3d(volumes, planes):
+    pages = [
+        (file.parent / "report.html").read_text(encoding="utf-8") for file in (volumes, planes)
+    ]
+    assert ["first kernels" in page for page in pages] == [True, False]
+
+
 def test_the_weights_of_volumes_start_a_classifier(volumes):
     made = classifier(volumes, network="resnet3d:18")
     state, own = load_file(volumes), made.net.state_dict()
