@@ -1,7 +1,7 @@
 """Which cases a run learns from, chooses its best epoch by, and is judged by, by patient."""
 
-from collections.abc import Collection, Mapping, Sequence
-from typing import Any, Protocol
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Any, Protocol, TypeVar
 
 from thirdaxis.data.split import check_apart, share, split
 from thirdaxis.errors import InputError, UsageError
@@ -113,3 +113,33 @@ def _check_filled(parts: Mapping[str, Sequence[str]], origin: str, what: str) ->
                 f"{origin}: the official split has no {part} {what}s ({counts}); "
                 "make folds by official=false"
             )
+
+
+class Named(Protocol):
+    """Anything with a name of its own in a data set."""
+
+    @property
+    def name(self) -> str:
+        """Its name."""
+
+
+Item = TypeVar("Item", bound=Named)
+
+
+def picked(items: Iterable[Item], names: Iterable[str], origin: object, what: str) -> list[Item]:
+    """The items of these names, in this order.
+
+    Args:
+        items: of a data set.
+        names: such as a run's split has them.
+        origin: of the data set, for the error.
+        what: an item is.
+
+    Raises:
+        InputError: the data set no longer has one of them.
+    """
+    known, names = {item.name: item for item in items}, list(names)
+    gone = [name for name in names if name not in known]
+    if gone:
+        raise InputError(f"{origin}: has no {what} {gone[0]!r}, which the run's split names")
+    return [known[name] for name in names]

@@ -20,6 +20,7 @@ from thirdaxis.data.patients import patient_of
 from thirdaxis.data.split import split
 from thirdaxis.errors import InputError, UsageError
 from thirdaxis.tasks.kinds import KINDS, AnyPlan
+from thirdaxis.tasks.parts import picked
 from thirdaxis.tasks.segmentation.settings import SegmentSettings
 from thirdaxis.tasks.settings import RunSettings
 from thirdaxis.tasks.settings_files import make_settings, read_settings_file
@@ -162,11 +163,7 @@ def cases_named(folder: Folder, names: Sequence[str]) -> list[Case]:
     Raises:
         InputError: the data set no longer has one of them.
     """
-    known = {case.name: case for case in folder.cases}
-    gone = [name for name in names if name not in known]
-    if gone:
-        raise InputError(f"{folder.root}: has no case {gone[0]!r}, which the run's split names")
-    return [known[name] for name in names]
+    return picked(folder.cases, names, folder.root, "case")
 
 
 def versions() -> dict[str, str]:

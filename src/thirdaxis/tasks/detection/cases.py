@@ -13,7 +13,7 @@ from thirdaxis.tasks.detection.data import Slices
 from thirdaxis.tasks.detection.plan import DetectPlan
 from thirdaxis.tasks.detection.settings import DetectSettings
 from thirdaxis.tasks.engine import Watch, no_watch
-from thirdaxis.tasks.parts import parts_of
+from thirdaxis.tasks.parts import parts_of, picked
 
 OUTLINES = "outlines.json"
 
@@ -63,13 +63,7 @@ def named(lesions: LesionSet, names: Sequence[str]) -> tuple[KeySlice, ...]:
     Raises:
         InputError: the data set no longer has one of them.
     """
-    known = {one.name for one in lesions.slices}
-    gone = [name for name in names if name not in known]
-    if gone:
-        raise InputError(
-            f"{lesions.origin}: has no key slice {gone[0]!r}, which the run's split names"
-        )
-    return lesions.part(names)
+    return tuple(picked(lesions.slices, names, lesions.origin, "key slice"))
 
 
 def make_plan(

@@ -20,7 +20,7 @@ from thirdaxis.errors import InputError
 from thirdaxis.tasks.engine import Watch, say_nothing
 from thirdaxis.tasks.locating.plan import LocatePlan, preprocessing
 from thirdaxis.tasks.locating.settings import LocateSettings
-from thirdaxis.tasks.parts import parts_of
+from thirdaxis.tasks.parts import parts_of, picked
 from thirdaxis.tasks.segmentation.preprocess import Preprocessing
 
 
@@ -94,11 +94,7 @@ def named(volumes: Sequence[BoxedVolume], names: Sequence[str], origin: str) -> 
     Raises:
         InputError: the data set no longer has one of them.
     """
-    known = {volume.name: volume for volume in volumes}
-    gone = [name for name in names if name not in known]
-    if gone:
-        raise InputError(f"{origin}: has no volume {gone[0]!r}, which the run's split names")
-    return [known[name] for name in names]
+    return picked(volumes, names, origin, "volume")
 
 
 def moved_boxes(boxes: np.ndarray, start: Tensor, end: Tensor) -> np.ndarray:

@@ -8,6 +8,7 @@ from pathlib import Path
 from thirdaxis.data.coco import CocoSet, check_categories, read_coco
 from thirdaxis.data.split import share, split
 from thirdaxis.errors import InputError
+from thirdaxis.tasks.parts import picked
 from thirdaxis.tasks.pretraining.detect.plan import DetectPretrainPlan
 from thirdaxis.tasks.pretraining.detect.settings import DetectPretrainSettings
 
@@ -82,11 +83,7 @@ def part(one: CocoSet, names: Sequence[str]) -> CocoSet:
     Raises:
         InputError: the data set no longer has one of them.
     """
-    known = {picture.name: picture for picture in one.pictures}
-    gone = [name for name in names if name not in known]
-    if gone:
-        raise InputError(f"{one.origin}: has no picture {gone[0]!r}, which the run's split names")
-    return replace(one, pictures=tuple(known[name] for name in names))
+    return replace(one, pictures=tuple(picked(one.pictures, names, one.origin, "picture")))
 
 
 def plan_of(
