@@ -56,3 +56,22 @@ def test_its_start_is_that_of_the_code():
         found = step[2].weight.std().item()
         assert found == pytest.approx(math.sqrt(2 / fan), rel=0.05), step
     assert all(p.bias.abs().max() > 0 for p in decoder.pyramid.project)
+
+
+def test_its_gradients_are_right_in_bfloat16_too():
+    """torch's own leaves parts unwritten on a CPU where kernels reach beyond their maps."""
+    torch.manual_seed(0)
+    channels, sides = (8, 8, 8, 16, 16, 16), (16, 8, 8, 4, 2, 1)
+    decoder = AnisotropicDecoder(channels, 2).eval()
+    maps = [torch.randn(2, c, max(2, s // 2), s, s) for c, s in zip(channels, sides, strict=True)]
+
+    def gradients(autocast):
+        with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
+            answer = decoder(maps, (8, 32, 32))
+        kernels = [p for p in decoder.parameters() if p.ndim == 5]
+        return torch.autograd.grad(answer.float().square().sum(), kernels)
+
+    exact = gradients(False)
+    for _ in range(2):  # garbage is another each time
+        for ours, theirs in zip(gradients(True), exact, strict=True):
+            assert torch.linalg.vector_norm(ours - theirs) <= 0.3 * theirs.norm() + 1e-3

@@ -8,11 +8,22 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from thirdaxis.convert.rules_resize import resize_depth
+from thirdaxis.fusion.depth import convolve_thin
 
 GROWTH = 20
 LAYERS = 3
 POOLS = (8, 16, 32, 64)
 POOLED = 1  # this map is as large as the one behind it
+
+
+class Convolution(nn.Conv3d):
+    """A flat 3D convolution by the operators' code: fast for small volumes, right in bfloat16."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        """``(N, channels_in, D, H, W)`` to ``(N, channels_out, D, H, W)``."""
+        return convolve_thin(
+            input, self.weight, self.bias, self.stride, self.padding, self.dilation, self.groups
+        )
 
 
 def norm_relu_conv(
@@ -23,7 +34,7 @@ def norm_relu_conv(
     return nn.Sequential(
         nn.BatchNorm3d(channels_in),
         nn.ReLU(inplace=True),
-        nn.Conv3d(
+        Convolution(
             channels_in,
             channels_out,
             kernel,
