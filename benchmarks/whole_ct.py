@@ -91,7 +91,8 @@ def trained(told: argparse.Namespace) -> list[str]:
     }
     lines = [
         f"A detector trained on phantoms ({finder.settings.network}, {finder.settings.fusion}, "
-        f"{finder.plan.depth} slices, {finder.plan.size} pixels) on every slice of {len(names)} "
+        f"{finder.plan.depth} slices and {finder.plan.context} more at either end, "
+        f"{finder.plan.size} pixels) on every slice of {len(names)} "
         f"test series; FROC on their {len(slices)} key slices with "
         f"{sum(map(len, wanted.values()))} lesions. {phantom_note(told.data) or ''}",
         "",

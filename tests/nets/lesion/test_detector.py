@@ -160,6 +160,35 @@ def test_inside_a_slab_the_maps_move_with_the_slices(name, detector, told):
     assert not torch.allclose(here[1:], there[:-1], rtol=1e-2, atol=1e-2)
 
 
+@pytest.mark.parametrize("name", ["i3d", "acs", "tsm", "alignshift"])
+def test_with_enough_context_windows_are_the_maps_of_a_slab(name, detector, told):
+    """Five, as far as the convolutions see; with less, and with none, they are not."""
+    scan = torch.randn(1, 1, 20, 32, 32)
+    beside = told(name, scan)
+    for context in (0, 2, 5):
+        net = detector(name, 3, context=context).eval()
+        seen = net.settings.seen
+        assert seen == 3 + 2 * context
+        samples = windows(scan, seen)
+        with torch.no_grad():
+            slab = net.flat(net.levels(scan, **beside))
+            many = {key: value.expand(len(samples)) for key, value in beside.items()}
+            alone = net.flat(net.levels(samples, **many))
+        assert len(slab) == len(alone) == 20 - seen + 1
+        same = torch.allclose(alone, slab, rtol=1e-4, atol=1e-4)
+        assert same == (context == 5)
+
+
+def test_context_belongs_to_a_sample(detector, targets):
+    for fusion in ("acs", "a3d"):
+        net = detector(fusion, 3, context=2)
+        assert net.backbone.fixed_depth == (7 if fusion == "a3d" else None)
+        assert [x.kernel_size[0] for x in net.reductions] == [3, 3, 3]
+        assert set(net(torch.randn(2, 1, 7, 64, 64), targets=targets)) == set(LOSSES)
+    with pytest.raises(InputError, match=r"takes \(N, 1, 7, H, W\), got \(2, 1, 3, 64, 64\)"):
+        net(torch.randn(2, 1, 3, 64, 64), targets=targets)
+
+
 @pytest.mark.parametrize("name", ["slicewise", "acs"])
 def test_forward_is_its_parts(name, detector):
     net = detector(name).eval()
@@ -245,6 +274,11 @@ def test_settings_that_make_no_sense_are_refused():
         DetectorSettings(fusion="alignshif")
     with pytest.raises(UsageError, match="stacked"):
         DetectorSettings(fusion="stacked", place="@3x3")
+    with pytest.raises(UsageError, match="context: fusion 'stacked' is a 2D network"):
+        DetectorSettings(fusion="stacked", context=1)
+    for context in (-1, 0.5):
+        with pytest.raises(UsageError, match="context is a number of slices, 0 or more"):
+            DetectorSettings(context=context)
 
 
 @pytest.mark.parametrize(

@@ -152,6 +152,7 @@ def test_a_detector_of_photographs_passes_on_all_but_its_group_transforms(small,
     [
         ({"depth": 7}, "takes 9 slices, got 7"),
         ({"masks": True}, "boxes alone"),
+        ({"context": 1}, "sees its slices alone"),
         ({"to_plane": "center"}, "did you mean 'centre'"),
         ({"sizes": (16, 32)}, "each of 5 levels"),
         ({"backbone": "torchvision:resnet18"}, "published in 3D"),

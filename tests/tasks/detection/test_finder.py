@@ -19,7 +19,11 @@ from thirdaxis.tasks.detection.slab import Looking
 
 @cache
 def finder(
-    fusion: str, depth: int = 3, interval: float | str = 2.0, backbone: str = "timm:test_resnet"
+    fusion: str,
+    depth: int = 3,
+    interval: float | str = 2.0,
+    backbone: str = "timm:test_resnet",
+    context: int = 0,
 ) -> Finder:
     """A detector with random weights that tells its best five boxes of every slice."""
     torch.manual_seed(0)
@@ -27,6 +31,7 @@ def finder(
         backbone=backbone,
         fusion=fusion,
         depth=depth,
+        context=context,
         masks=depth == 5,
         width=16,
         hidden=16,
@@ -36,7 +41,13 @@ def finder(
         most=5,
     )
     settings = DetectSettings(
-        data="none", fusion=fusion, depth=depth, interval=interval, size=64, masks=depth == 5
+        data="none",
+        fusion=fusion,
+        depth=depth,
+        context=context,
+        interval=interval,
+        size=64,
+        masks=depth == 5,
     )
     net = make_detector(told).eval()
     return Finder(net, settings, DetectPlan.of(settings), torch.device("cpu"))
@@ -66,18 +77,19 @@ def by_training(found: Finder, volume: Volume, key: int) -> dict[str, torch.Tens
 
 
 @pytest.mark.parametrize(
-    ("fusion", "spacing", "depth", "backbone"),
+    ("fusion", "spacing", "depth", "backbone", "context"),
     [
-        ("acs", 2.0, 3, "timm:test_resnet"),
-        ("a3d", 0.8, 3, "timm:test_resnet"),
-        ("alignshift", 5.0, 3, "torchvision:resnet18"),
-        ("acs", 3.0, 5, "densenet121"),  # with masks; its stem comes before the first fusion
+        ("acs", 2.0, 3, "timm:test_resnet", 0),
+        ("acs", 0.8, 3, "timm:test_resnet", 2),
+        ("a3d", 0.8, 3, "timm:test_resnet", 0),
+        ("alignshift", 5.0, 3, "torchvision:resnet18", 0),
+        ("acs", 3.0, 5, "densenet121", 0),  # with masks; its stem comes before the first fusion
     ],
 )
-def test_windows_are_what_training_sees(fusion, spacing, depth, backbone):
+def test_windows_are_what_training_sees(fusion, spacing, depth, backbone, context):
     # Of slices of 5 mm taken as they are, AlignShift has to know how far apart they lie.
     interval = "native" if fusion == "alignshift" else 2.0
-    found, volume = finder(fusion, depth, interval, backbone), scan(5, spacing)
+    found, volume = finder(fusion, depth, interval, backbone, context), scan(5, spacing)
     if backbone == "densenet121":
         assert found.net.backbone.ahead > 0
     told = []
@@ -137,6 +149,16 @@ def test_the_length_of_slabs_does_not_matter_with_enough_context(fusion):
     assert parts.boxes == pytest.approx(whole.boxes, abs=1e-2)
     windows = found(volume, Looking())
     assert np.abs(windows.scores - whole.scores).max() > 1e-4  # else the two ways would be one
+
+
+@pytest.mark.parametrize("fusion", ["acs", "tsm", "alignshift"])
+def test_slabs_are_windows_of_a_detector_with_enough_context(fusion):
+    found, volume = finder(fusion, 3, "native", context=12), scan(9, 5.0)
+    windows = found(volume, Looking())
+    slabs = found(volume, Looking("slab", slab=4, context=9))
+    assert (slabs.slices == windows.slices).all()
+    assert slabs.scores == pytest.approx(windows.scores, abs=1e-5)
+    assert slabs.boxes == pytest.approx(windows.boxes, abs=1e-2)
 
 
 @pytest.mark.parametrize("mode", ["windows", "slab"])

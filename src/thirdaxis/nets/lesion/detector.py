@@ -63,7 +63,8 @@ class LesionDetector(nn.Module):
         """Losses in training, detections otherwise.
 
         Args:
-            images: ``(N, 1, D, H, W)``, the key slice in the middle.
+            images: ``(N, 1, D, H, W)``, the key slice in the middle; with the settings' context
+                so many slices more at either end.
             thickness: ``(N,)``, mm between slices, which some operators need.
             targets: in training, what is on each key slice: ``boxes`` ``(L, 4)``, x1, y1, x2, y2 in
                 pixels with x1 < x2 and y1 < y2; ``labels`` ``(L,)``, int64 and all 1; with a mask
@@ -78,9 +79,9 @@ class LesionDetector(nn.Module):
         Raises:
             InputError: images or targets of another form.
         """
-        if images.ndim != 5 or images.shape[1:3] != (1, self.settings.depth):
+        if images.ndim != 5 or images.shape[1:3] != (1, self.settings.seen):
             raise InputError(
-                f"images: the detector takes (N, 1, {self.settings.depth}, H, W), got "
+                f"images: the detector takes (N, 1, {self.settings.seen}, H, W), got "
                 f"{tuple(images.shape)}"
             )
         maps = self.flat(self.levels(images, thickness))
@@ -130,14 +131,16 @@ class LesionDetector(nn.Module):
         return self.backbone.after(parts, thickness)
 
     def flat(self, levels: Sequence[Tensor]) -> Tensor:
-        """One 2D map at stride 4 for every window of D slices.
+        """One 2D map at stride 4 for every window of D slices that has its context.
 
         Args:
             levels: from `levels`, of S slices.
 
         Returns:
-            ``(N * (S - D + 1), width, h, w)``, the windows of the first volume first.
+            ``(N * (S - D - 2 * context + 1), width, h, w)``, the windows of the first volume first.
         """
+        if context := self.settings.context:
+            levels = [x[:, :, context:-context] for x in levels]
         pictures = [reduce(x) for reduce, x in zip(self.reductions, levels, strict=True)]
         return self.pyramid(pictures)
 

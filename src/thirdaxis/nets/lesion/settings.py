@@ -28,6 +28,8 @@ class DetectorSettings:
         fusion: an operator, by name or as settings, or ``"stacked"``: slices as the channels of a
             2D network, the "2.5D" of AlignShift.
         depth: slices D of a sample, odd; the key slice lies in the middle.
+        context: further slices at each end of it, into which operators look, but of whose own maps
+            nothing is judged: D slices in a row learn what it is like to have neighbours.
         place: pattern of the modules that get the operator, others being slicewise, as
             `thirdaxis.convert` takes it for overrides. None is ``"@dense_layers"`` in the papers'
             network, where they put it, and everywhere in others.
@@ -62,6 +64,7 @@ class DetectorSettings:
     backbone: str = PAPERS_BACKBONE
     fusion: str | Fusion = "acs"
     depth: int = 7
+    context: int = 0
     place: str | None = None
     overrides: Mapping[str, Override] | None = None
     stem: str = "green"
@@ -91,7 +94,13 @@ class DetectorSettings:
                 f"depth is an odd number of slices, the key slice in the middle (1, 3, 5, 7, ...), "
                 f"got {self.depth!r}"
             )
+        if type(self.context) is not int or self.context < 0:
+            raise UsageError(f"context is a number of slices, 0 or more, got {self.context!r}")
         if self.is_stacked:
+            if self.context:
+                raise UsageError(
+                    "context: fusion 'stacked' is a 2D network, which looks into no further slices"
+                )
             if self.overrides or self.place or self.statistics:
                 raise UsageError(
                     "fusion 'stacked' is a 2D network, which takes no place, overrides or "
@@ -99,6 +108,11 @@ class DetectorSettings:
                 )
         else:
             self.operator()
+
+    @property
+    def seen(self) -> int:
+        """Slices of a sample with those around it."""
+        return self.depth + 2 * self.context
 
     @property
     def is_stacked(self) -> bool:
@@ -112,7 +126,7 @@ class DetectorSettings:
             UsageError: an unknown operator.
         """
         fusion = resolve(self.fusion)
-        return replace(fusion, depth=self.depth) if isinstance(fusion, A3D) else fusion
+        return replace(fusion, depth=self.seen) if isinstance(fusion, A3D) else fusion
 
     def place_in(self, papers: bool) -> str | None:
         """The pattern of the modules that get the operator; None is all of them.

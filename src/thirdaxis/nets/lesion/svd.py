@@ -88,6 +88,8 @@ class SvdSettings(DetectorSettings):
                 f"depth: a detector that reduces it level by level takes {REDUCED} slices, got "
                 f"{self.depth}; keep it by reduces=False"
             )
+        if self.context:
+            raise UsageError("context: SVD-Net's detector sees its slices alone; leave it away")
         if self.masks:
             raise UsageError("masks: SVD-Net's detector learns boxes alone; take masks=False")
         if self.fusion != "i3d" and self.fusion != I3D():

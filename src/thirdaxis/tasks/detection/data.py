@@ -50,7 +50,7 @@ class Slices:
         """
         one, plan = self.slices[number], self.plan
         interval, thickness = plan.neighbours(one.spacing[0])
-        image = plan.grey_of(torch.from_numpy(self.read(one, plan.depth, interval)).float())
+        image = plan.grey_of(torch.from_numpy(self.read(one, plan.seen, interval)).float())
         size = (int(image.shape[-2]), int(image.shape[-1]))
         drawn = [torch.as_tensor(decoded(told)) for told in self.masks.get(one.name, ())]
         masks = torch.stack(drawn) if drawn else torch.zeros(len(one.boxes), *size)

@@ -39,7 +39,7 @@ def network_of(settings: DetectSettings) -> tuple[nn.Module, tuple[int, int, int
     """The network of a run as it would be, and the size of what it sees."""
     plan = DetectPlan.of(settings)
     net = make_lesion_detector(settings, plan, load=False).net
-    return Trunk(net), (plan.depth, plan.side, plan.side)
+    return Trunk(net), (plan.seen, plan.side, plan.side)
 
 
 def small_of(net: nn.Module, size: tuple[int, int, int]) -> tuple[int, int, int]:

@@ -84,7 +84,7 @@ class Finder:
         count = turned.shape[0]
         if how.mode == "windows":
             legacy = self.settings.legacy
-            stacks = mixes_around(count, plan.depth, spacing, interval, legacy)
+            stacks = mixes_around(count, plan.seen, spacing, interval, legacy)
             yield from through_windows(
                 self.net, lambda some: self._prepared(turned, some), stacks, thickness, how.batch
             )
@@ -101,7 +101,7 @@ class Finder:
             sorted(users),
             thickness,
             how,
-            plan.depth,
+            plan.seen,
         ):
             yield from ((key, answer) for key in users[place])
 

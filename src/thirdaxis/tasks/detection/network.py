@@ -44,6 +44,7 @@ def detector_settings(settings: DetectSettings, plan: DetectPlan) -> DetectorSet
         "backbone": settings.network,
         "fusion": settings.fusion,
         "depth": plan.depth,
+        "context": plan.context,
         "masks": plan.masks,
         **numbers_of(settings),
     }

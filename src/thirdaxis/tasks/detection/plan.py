@@ -27,6 +27,7 @@ class DetectPlan:
         masks: whether it draws outlines.
         slices: key slices it was trained on.
         lesions: on these.
+        context: slices it sees beyond these at either end.
     """
 
     depth: int
@@ -37,6 +38,12 @@ class DetectPlan:
     masks: bool
     slices: int = 0
     lesions: int = 0
+    context: int = 0
+
+    @property
+    def seen(self) -> int:
+        """Slices that the network gets."""
+        return self.depth + 2 * self.context
 
     @property
     def side(self) -> int:
@@ -75,7 +82,7 @@ class DetectPlan:
             "names": ["lesion"],
             "channels": 1,
             "spacing": [between, None, None],
-            "patch": [self.depth, self.side, self.side],
+            "patch": [self.seen, self.side, self.side],
         }
 
     @classmethod
@@ -86,6 +93,7 @@ class DetectPlan:
         )
         return cls(
             depth=settings.depth,
+            context=settings.context,
             interval=settings.interval or usual,
             window=settings.window,
             grey=settings.grey,
@@ -108,4 +116,5 @@ def detect_plan_from(told: Mapping[str, Any]) -> DetectPlan:
         masks=bool(told["masks"]),
         slices=int(told["slices"]),
         lesions=int(told["lesions"]),
+        context=int(told.get("context", 0)),  # runs of before it had none
     )

@@ -104,7 +104,7 @@ def predict(
         check_slab(finder.net)  # told before the first scan is read
         if finder.settings.fusion != "slicewise":
             say(
-                f"slab: {finder.settings.fusion} was trained on windows of {finder.plan.depth} "
+                f"slab: {finder.settings.fusion} was trained on windows of {finder.plan.seen} "
                 "slices, beyond which there was nothing; scores differ, measure by how much"
             )
     if margin is not None and not 0 <= margin < math.inf:

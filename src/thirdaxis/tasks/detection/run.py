@@ -56,7 +56,7 @@ def _converted(made: Made, plan: DetectPlan) -> str:
     """How the backbone was converted; its layers do not depend on the size of an image."""
     if made.net.backbone.is_stacked:  # type: ignore[union-attr]
         return f"a 2D network with {plan.depth} slices as its channels"
-    return str(thirdaxis.report(made.net.backbone.net, (1, 1, plan.depth, STRIDE, STRIDE)))  # type: ignore[union-attr, arg-type]
+    return str(thirdaxis.report(made.net.backbone.net, (1, 1, plan.seen, STRIDE, STRIDE)))  # type: ignore[union-attr, arg-type]
 
 
 def _data(run: DetectRun, lesions: LesionSet, shown: Display) -> DetectData:

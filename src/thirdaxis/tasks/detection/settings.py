@@ -46,6 +46,11 @@ class DetectSettings(RunSettings):
     depth: int = Field(3, ge=1)
     """Slices the network sees, an odd number: the one that is judged in their middle."""
 
+    context: int = Field(0, ge=0)
+    """Further slices at each end of these, into which operators look without being judged there.
+    With some, `predict --mode slab` finds about what windows find, for so much more work in
+    training; the more layers fuse slices, the more it takes."""
+
     interval: Length | Literal["native"] | None = None
     """Millimetres between these slices, which are interpolated; `native` takes the neighbours as
     they lie where they are 2 mm apart or more, and interpolates others to 2 mm. None is `native`

@@ -31,7 +31,8 @@ class Looking:
     Args:
         mode: ``windows``: each slice with its neighbours, exactly as in training; ``slab``: the
             backbone runs once over long slabs, which is faster, but not what a network that looks
-            along depth has learnt: its windows had nothing beyond their ends. Slabs of resampled
+            along depth has learnt: its windows had nothing beyond their ends, or beyond the context
+            it was trained with. Slabs of resampled
             series go through it at the interval, and a slice takes the answer of the nearest place.
         batch: windows at once.
         slab: key slices of a slab.
@@ -126,7 +127,7 @@ def through_slabs(
     wanted: Sequence[int],
     thickness: float,
     how: Looking,
-    depth: int,
+    seen: int,
 ) -> Iterator[Answer]:
     """Answers for key slices out of long slabs, in which the depth reductions slide.
 
@@ -137,12 +138,12 @@ def through_slabs(
         wanted: key slices, ascending.
         thickness: mm between slices.
         how: the length of slabs and their context.
-        depth: slices the network was trained on.
+        seen: slices of a window, as the network was trained on them.
 
     Yields:
         The wanted key slices in order.
     """
-    half = depth // 2
+    half = seen // 2
     for start in range(0, count, how.slab):
         stop = min(start + how.slab, count)
         keys = [key for key in wanted if start <= key < stop]
