@@ -27,7 +27,7 @@ from thirdaxis.tasks.detection.slab import (
 from thirdaxis.tasks.detection.stacks import Mix, depth_grid, mixed, mixes_around
 from thirdaxis.tasks.hardware import autocast
 from thirdaxis.tasks.model import Model, load_model
-from thirdaxis.tasks.segmentation.windows import Told, tell_nobody
+from thirdaxis.tasks.progress import Told, tell_nobody
 
 
 @dataclass(frozen=True, eq=False)

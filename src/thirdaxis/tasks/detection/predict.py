@@ -29,7 +29,7 @@ from thirdaxis.tasks.detection.written import (
 )
 from thirdaxis.tasks.model import Model
 from thirdaxis.tasks.pictures import save_figure
-from thirdaxis.tasks.segmentation.windows import Told, tell_nobody
+from thirdaxis.tasks.progress import Told, tell_nobody
 
 DEEPLESION_MARGIN = 5 / 512
 """Of a slice: DeepLesion's boxes hold the diameters and so much on each side, 5 pixels of 512."""

@@ -18,7 +18,8 @@ from thirdaxis.tasks.locating.prepare import check_channels
 from thirdaxis.tasks.locating.settings import LocateSettings
 from thirdaxis.tasks.locating.targets import box_around
 from thirdaxis.tasks.model import Model, load_model
-from thirdaxis.tasks.segmentation.windows import Told, logit_slabs, tell_nobody
+from thirdaxis.tasks.progress import Told, tell_nobody
+from thirdaxis.tasks.segmentation.windows import logit_slabs
 
 
 @dataclass(frozen=True, eq=False)

@@ -20,8 +20,8 @@ from thirdaxis.tasks.locating.pictures import projections
 from thirdaxis.tasks.locating.summary import POINTS_CSV, POINTS_JSON
 from thirdaxis.tasks.model import Model
 from thirdaxis.tasks.pictures import save_figure
+from thirdaxis.tasks.progress import Told, tell_nobody
 from thirdaxis.tasks.scans import find_scans
-from thirdaxis.tasks.segmentation.windows import Told, tell_nobody
 
 HEAT, PICTURE = "heat.nii.gz", "projections.png"
 

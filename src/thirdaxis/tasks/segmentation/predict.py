@@ -13,11 +13,11 @@ from thirdaxis.data.volume import file_ending, read_labels, write_labels
 from thirdaxis.errors import InputError, UsageError, did_you_mean
 from thirdaxis.tasks.model import Model
 from thirdaxis.tasks.pictures import draw_overlay
+from thirdaxis.tasks.progress import Told, tell_nobody
 from thirdaxis.tasks.scans import find_scans
 from thirdaxis.tasks.segmentation.model import load_segmenter
 from thirdaxis.tasks.segmentation.probabilities import probabilities_to
 from thirdaxis.tasks.segmentation.segmenter import Inference, Segmenter
-from thirdaxis.tasks.segmentation.windows import Told, tell_nobody
 
 FORMATS = ("nifti", "dicom-seg", "both")
 ENDINGS = (".nii.gz", ".dcm", ".npz", ".png")

@@ -11,11 +11,12 @@ from thirdaxis.data.grid import onto, to_grid
 from thirdaxis.data.volume import Volume
 from thirdaxis.errors import InputError, UsageError, did_you_mean
 from thirdaxis.tasks.hardware import autocast
+from thirdaxis.tasks.progress import Told, tell_nobody
 from thirdaxis.tasks.segmentation.components import keep_largest
 from thirdaxis.tasks.segmentation.plan import Plan
 from thirdaxis.tasks.segmentation.preprocess import preprocessing
 from thirdaxis.tasks.segmentation.settings import SegmentSettings
-from thirdaxis.tasks.segmentation.windows import Told, logit_slabs, tell_nobody, turns_of
+from thirdaxis.tasks.segmentation.windows import logit_slabs, turns_of
 
 ROUNDING = 1e-6  # of places in voxels
 

@@ -2,7 +2,7 @@
 
 import itertools
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 
 import torch
@@ -12,15 +12,11 @@ from torch.nn import functional as F
 
 from thirdaxis.convert.lift import beside
 from thirdaxis.errors import UsageError, did_you_mean
+from thirdaxis.tasks.progress import Told, tell_nobody
 
 # Beyond this many output numbers the open slab is kept in main memory, not on the card.
 MOST_ON_DEVICE = 2**28
 AXES = {"depth": 2, "height": 3, "width": 4}
-Told = Callable[[int, int], None]
-
-
-def tell_nobody(done: int, total: int) -> None:
-    """Listens to windows without showing them."""
 
 
 def logits_of(
