@@ -202,7 +202,8 @@ def plain_network(model: Model) -> nn.Module:
     """
     if not beside(model.net, torch.zeros(1, 1, 1, 1, 1)):
         return model.net
-    spacing = model.plan.plain().get("spacing")
+    told = model.settings.model_dump() | model.plan.plain()
+    spacing = told.get("spacing")
     if spacing is None or spacing[0] is None:
         raise UsageError(
             f"{model.settings.fusion} asks for the thickness of slices, which only thirdaxis tells "

@@ -108,7 +108,7 @@ def predict(
     if out.suffix.lower() != ".csv":
         raise UsageError(f"{out}: probabilities are written as .csv")
     classifier = load_classifier(model, accelerator)
-    cases, settings = _cases(classifier.settings, inputs)
+    cases, settings = read_samples(classifier.settings, inputs)
     found = answer(classifier, cases, settings, watch, labelled=False)
     out.parent.mkdir(parents=True, exist_ok=True)
     write_text(out, found.text())
@@ -136,8 +136,13 @@ def answer(
     )
 
 
-def _cases(settings: ClassifySettings, inputs: Path) -> tuple[Cases, ClassifySettings]:
-    """The samples of a path, and the run's settings with it as their data."""
+def read_samples(settings: ClassifySettings, inputs: Path) -> tuple[Cases, ClassifySettings]:
+    """The samples of a path, and the run's settings with it as their data.
+
+    Raises:
+        InputError: a table or scan that cannot be read.
+        UsageError: another kind of data than the run's, or no table where it needs one.
+    """
     if inputs.suffix.lower() in (".csv", ".npz"):
         told = settings.model_copy(update={"data": str(inputs)})
         if told.medmnist != settings.medmnist:
