@@ -62,7 +62,7 @@ def train(row: str, fold: int, told: argparse.Namespace) -> Path:
         gcn = [f"network=gcn:{told.resnet}", f"patch={DEPTH},{plane}", *GCN]
         gcn += [f"predict_patch={patch}", "learning_rate=5e-4"]
         runs.train(first, words_of(told, fold, told.slice_steps, *gcn), told.threads)
-        own += [f"weights={first}", "freeze=encoder", "unlock_at=0.5"]
+        own += [f"weights={first}", "freeze=encoder", "unlock_at=0.25"]
     runs.train(run, words_of(told, fold, told.steps, *own), told.threads)
     return run
 
@@ -75,7 +75,7 @@ def about(told: argparse.Namespace, folds: str, scans: int) -> list[str]:
         f"All with {told.resnet}, {told.steps} steps of 2 patches of {PATCHES[told.name]} voxels "
         f"in precision {told.precision}, Dice and cross entropy. First stage: {told.slice_steps} "
         f"steps of 4 patches of {DEPTH} slices, of which the inner {DEPTH - 2} count, from a "
-        "random start; its encoder is locked for the first half of the second stage. Folds "
+        "random start; its encoder is locked for the first quarter of the second stage. Folds "
         f"{folds} of 5, each patient held out once: {scans} scans. Dice of a scan is the mean over "
         "its labels; intervals are bootstrapped over scans.",
         "",
@@ -89,7 +89,7 @@ def main() -> None:
     parser.add_argument("data", type=Path)
     parser.add_argument("--resnet", default="resnet18")
     parser.add_argument("--steps", type=int, default=300)
-    parser.add_argument("--slice-steps", type=int, default=300)
+    parser.add_argument("--slice-steps", type=int, default=600)
     parser.add_argument("--folds", default="0,1,2,3,4")
     parser.add_argument("--precision", default="32")
     parser.add_argument("--threads", type=int, default=1)

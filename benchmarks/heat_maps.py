@@ -46,7 +46,7 @@ COMMON = (
     *("predict_patch=" + ",".join(map(str, WINDOW)), "overlap=0.25", "epochs=4", "focal_from=3"),
     "validate_every=2",
 )
-GCN = ("fusion=slicewise", "stem=depth", "depth_stride=false", "loss_rim=1", "learning_rate=5e-4")
+GCN = ("fusion=slicewise", "stem=depth", "depth_stride=false", "loss_rim=1", "learning_rate=3e-3")
 
 
 def own_words(row: str, told: argparse.Namespace) -> list[str]:

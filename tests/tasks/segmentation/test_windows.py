@@ -62,6 +62,37 @@ def test_the_answer_is_that_of_monai(size, patch, overlap, windows):
     torch.testing.assert_close(found, expected[0], rtol=1e-4, atol=1e-4)
 
 
+class Mixed(nn.Module):
+    """Sums over neighbouring slices, with nothing beyond a window's ends."""
+
+    def __init__(self, rim: int) -> None:
+        super().__init__()
+        self.kernel = nn.Parameter(torch.arange(1.0, 2 * rim + 2).reshape(1, 1, -1, 1, 1))
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        return nn.functional.conv3d(image, self.kernel, padding=(len(self.kernel[0, 0]) // 2, 0, 0))
+
+
+@settings(max_examples=40)
+@given(sizes, patches, some.sampled_from([0.0, 0.25, 0.7]), some.integers(1, 2))
+def test_no_answer_of_a_rim_counts(size, patch, overlap, rim):
+    """Every slice has neighbours; at the ends of the volume its last slices stand in."""
+    patch = (patch[0] + 2 * rim, *patch[1:])
+    image = torch.randn(1, *size, generator=torch.Generator().manual_seed(sum(size)))
+    net = Mixed(rim)
+    ends = [image[:, :1]] * rim, [image[:, -1:]] * rim
+    whole = torch.cat([*ends[0], image, *ends[1]], 1)
+    expected = nn.functional.conv3d(whole[None], net.kernel)[0]
+    slabs = list(logit_slabs(net, image, patch, overlap, rim=rim))
+    torch.testing.assert_close(torch.cat(slabs, 1), expected.detach(), rtol=1e-4, atol=1e-4)
+    assert all(slab.shape[1] for slab in slabs)
+
+
+def test_windows_that_are_all_rim_are_refused():
+    with pytest.raises(UsageError, match="windows of 2 slices have none inside a rim of 1"):
+        logits_of(Mixed(1), torch.zeros(1, 4, 4, 4), (2, 4, 4), 0.0, rim=1)
+
+
 def test_slabs_come_as_soon_as_no_window_touches_them():
     seen = []
     slabs = logit_slabs(

@@ -130,6 +130,9 @@ def test_the_state_that_the_specification_asks_for_is_the_networks(bundle):
 
 def test_what_monai_cannot_run_is_refused(phantom_run):
     model = load_model(phantom_run)
+    told = model.settings.model_copy(update={"loss_rim": 1})
+    with pytest.raises(UsageError, match="trained with loss_rim"):
+        bundle_files(replace(model, settings=told))
     told = model.settings.model_copy(update={"task": "locate"})
     with pytest.raises(UsageError, match="only one trained to segment or to classify"):
         bundle_files(replace(model, settings=told, plan=object()))

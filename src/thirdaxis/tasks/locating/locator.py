@@ -61,6 +61,7 @@ class Locator:
             self.plan.window,
             self.settings.overlap if overlap is None else overlap,
             thickness=seen.spacing[0],
+            rim=self.settings.loss_rim,
             precision=autocast(precision, self.device),
             told=told,
         )

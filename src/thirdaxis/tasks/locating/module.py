@@ -69,6 +69,7 @@ class LocateModule(RunModule):
             self.plan.window,
             told.overlap,
             thickness=seen.spacing[0],
+            rim=told.loss_rim,
         )
         window = window_voxels(told.suppress, seen.spacing)
         places, scores = peaks(heat[0].cpu().numpy(), window, told.least, told.most)

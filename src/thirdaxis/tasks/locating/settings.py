@@ -101,7 +101,8 @@ class LocateSettings(RunSettings):
 
     loss_rim: int = Field(0, ge=0)
     """Slices at either end of a patch that the loss leaves out: with 1, and patches of 3 slices,
-    the middle one is learnt from itself and its neighbours."""
+    the middle one is learnt from itself and its neighbours. Nor do they count in prediction, where
+    a volume's last slices stand in for neighbours beyond its ends."""
 
     suppress: Millimetres = (3.0, 5.0, 5.0)
     """Millimetres d,h,w around a voxel in which nothing may be higher where it is to be a peak."""

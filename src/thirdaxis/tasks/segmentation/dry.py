@@ -92,6 +92,11 @@ def step(settings: SegmentSettings, patch: tuple[int, int, int], root: Path) -> 
     loss = one_step(module, SegmentData(both[0], both[1], settings, plan))
     scan = both[1][0]
     answer = logits_of(
-        net.eval(), scan.image, plan.patch, settings.overlap, thickness=scan.spacing[0]
+        net.eval(),
+        scan.image,
+        plan.patch,
+        settings.overlap,
+        thickness=scan.spacing[0],
+        rim=settings.loss_rim,
     )
     return loss, str(tuple(answer.shape))

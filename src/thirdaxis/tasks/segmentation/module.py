@@ -56,6 +56,7 @@ class SegmentModule(RunModule):
             self.plan.window or self.plan.patch,
             self.settings.overlap,
             thickness=batch["thickness"],
+            rim=self.settings.loss_rim,
         )
         found = dice(logits.argmax(0).cpu(), batch["label"][0].cpu(), self.plan.foreground)
         row = [float(batch["number"]), *(found[value] for value in self.plan.foreground)]

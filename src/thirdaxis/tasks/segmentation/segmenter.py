@@ -95,6 +95,7 @@ class Segmenter:
             self.plan.window or self.plan.patch,
             self.settings.overlap if how.overlap is None else how.overlap,
             thickness=seen.spacing[0],
+            rim=self.settings.loss_rim,
             flips=how.flips,
             precision=_autocast(self.settings, how.precision, self.device),
             told=told,

@@ -96,7 +96,8 @@ class SegmentSettings(RunSettings):
 
     loss_rim: int = Field(0, ge=0)
     """Slices at either end of a patch that the loss leaves out: with 1, and patches of 3 slices,
-    the middle one is learnt from itself and its neighbours."""
+    the middle one is learnt from itself and its neighbours. Nor do they count in prediction, where
+    a volume's last slices stand in for neighbours beyond its ends."""
 
     dice_over: Literal["batch", "sample"] = "batch"
     """Whether Dice is of all voxels of a batch together, or the mean over its samples."""

@@ -26,6 +26,7 @@ def logits_of(
     overlap: float | Sequence[float],
     windows: int = 4,
     thickness: float = 1.0,
+    rim: int = 0,
 ) -> Tensor:
     """Slides the network over a volume and blends its windows with Gaussian weights.
 
@@ -38,12 +39,14 @@ def logits_of(
         overlap: of neighbouring windows, 0 to below 1, along all axes or along each.
         windows: windows run together.
         thickness: distance between slices in mm, for operators that ask.
+        rim: slices at either end of a window whose answers do not count, as the network has learnt
+            none there; beyond the ends of the volume its last slices stand in for neighbours.
 
     Returns:
         Logits (classes, D, H, W), float32, on the network's device, or on the CPU for volumes
         beyond `MOST_ON_DEVICE` numbers a patch's depth.
     """
-    slabs = logit_slabs(net, image, patch, overlap, windows=windows, thickness=thickness)
+    slabs = logit_slabs(net, image, patch, overlap, windows=windows, thickness=thickness, rim=rim)
     return torch.cat(list(slabs), dim=1)
 
 
@@ -55,6 +58,7 @@ def logit_slabs(
     *,
     windows: int = 4,
     thickness: float = 1.0,
+    rim: int = 0,
     flips: Sequence[str] = (),
     precision: AbstractContextManager[object] | None = None,
     told: Told = tell_nobody,
@@ -70,6 +74,7 @@ def logit_slabs(
         overlap: as in `logits_of`.
         windows: as in `logits_of`.
         thickness: as in `logits_of`.
+        rim: as in `logits_of`.
         flips: axes (`depth`, `height`, `width`): the probabilities of each window are averaged
             over all combinations of flips along them, and their logarithms blended.
         precision: an autocast in which the network runs.
@@ -79,24 +84,33 @@ def logit_slabs(
         Logits (classes, d, H, W), float32, that follow each other along depth.
 
     Raises:
-        UsageError: an unknown axis in `flips`.
+        UsageError: an unknown axis in `flips`, or windows that are all rim.
     """
     turns = turns_of(flips)
+    if patch[0] <= 2 * rim:
+        raise UsageError(
+            f"windows of {patch[0]} slices have none inside a rim of {rim} at either end, which "
+            f"loss_rim told; take a predict_patch of {2 * rim + 1} slices or more"
+        )
     device = next((weight.device for weight in net.parameters()), image.device)
-    padded, inside = _padded(image, patch)
+    rows = slice(rim, rim + image.shape[1])
+    ends = F.pad(image, (0, 0, 0, 0, rim, rim), mode="replicate") if rim else image
+    padded, inside = _padded(ends, patch)
     sizes = tuple(padded.shape[1:])
     shares = overlap if isinstance(overlap, Sequence) else (overlap,) * 3
     steps = [
         size if size == whole else max(int(size * (1 - share)), 1)
         for size, whole, share in zip(patch, sizes, shares, strict=True)
     ]
+    steps[0] = min(steps[0], patch[0] - 2 * rim)
     places = dense_patch_slices(sizes, patch, steps)
     weights = compute_importance_map(patch, mode="gaussian", sigma_scale=0.125, device=device)
+    weights[:rim] = weights[patch[0] - rim :] = 0
     sums = torch.empty(0)  # (classes + 1, d, H, W): weighted logits, and the weights themselves
     begun = done = 0
     for start, row in itertools.groupby(places, key=lambda place: place[0].start):
         if start > begun:
-            yield _mean(sums[:, : start - begun], inside)
+            yield from _within(_mean(sums[:, : start - begun], inside), begun, rows)
             sums = torch.cat([sums[:, start - begun :], sums[:, : start - begun].zero_()], dim=1)
             begun = start
         while batch := list(itertools.islice(row, windows)):
@@ -110,7 +124,14 @@ def logit_slabs(
                 sums[:, :, place[1], place[2]] += weighted.to(sums.device)
             done += len(batch)
             told(done, len(places))
-    yield _mean(sums, inside)
+    yield from _within(_mean(sums, inside), begun, rows)
+
+
+def _within(slab: Tensor, begun: int, rows: slice) -> Iterator[Tensor]:
+    """What of a slab that begins at some slice lies within these slices, if anything."""
+    inner = slab[:, max(rows.start - begun, 0) : max(rows.stop - begun, 0)]
+    if inner.shape[1]:
+        yield inner
 
 
 def turns_of(flips: Sequence[str]) -> list[tuple[int, ...]]:

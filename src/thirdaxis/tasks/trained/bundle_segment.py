@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from thirdaxis.errors import UsageError
 from thirdaxis.tasks.segmentation.plan import Plan
 from thirdaxis.tasks.segmentation.preprocess import preprocessing
 from thirdaxis.tasks.segmentation.settings import SegmentSettings
@@ -46,7 +47,16 @@ def formats(plan: Plan) -> dict[str, Any]:
 
 
 def inference(settings: SegmentSettings, plan: Plan) -> Part:
-    """The workflow that writes label maps."""
+    """The workflow that writes label maps.
+
+    Raises:
+        UsageError: a network that has learnt nothing at the ends of its windows.
+    """
+    if settings.loss_rim:
+        raise UsageError(
+            "MONAI's windows count to their ends, where a network trained with loss_rim knows "
+            "nothing; pack the model as itself, or a stage trained without"
+        )
     return workflow(
         datalist="$sorted(glob.glob(os.path.join(@dataset_dir, '*.nii.gz')))",
         preprocessing=chain(_before(settings, plan)),
