@@ -111,8 +111,8 @@ def test_slices_without_a_lesion_are_targets_too():
 
 def test_items_are_functions_of_their_number():
     found = slices(*(slice_of(number) for number in range(5)))
-    samples, others = (TrainingSlices(found, "deeplesion", seed) for seed in (0, 1))
-    first, again = samples[7], TrainingSlices(found, "deeplesion", 0)[7]
+    samples, others = (TrainingSlices(found, told(seed=seed)) for seed in (0, 1))
+    first, again = samples[7], TrainingSlices(found, told(seed=0))[7]
     assert torch.equal(first["image"], again["image"])
     assert torch.equal(first["target"]["boxes"], again["target"]["boxes"])
     images = [samples[item]["image"][0, 0].mean() for item in range(5)]
@@ -121,6 +121,19 @@ def test_items_are_functions_of_their_number():
         not torch.equal(samples[n]["target"]["boxes"], others[n]["target"]["boxes"])
         for n in range(5)
     )
+
+
+def test_sizes_are_drawn_for_each_step():
+    found = slices(*(slice_of(number) for number in range(5)))
+    drawn = TrainingSlices(found, told(scales=[32, 64, 96], batch=4, augment="none"))
+    sides = [drawn[item]["image"].shape[-1] for item in range(48)]
+    steps = [set(sides[start : start + 4]) for start in range(0, 48, 4)]
+    assert all(len(step) == 1 for step in steps) and set.union(*steps) == {32, 64, 96}
+    for item in range(0, 48, 4):
+        sample = drawn[item]
+        box = sample["target"]["boxes"][0] * 64 / sample["image"].shape[-1]
+        assert box.tolist() == pytest.approx([8, 6, 19, 15], abs=1.5)
+    assert found.sample(0)["image"].shape[-1] == 64  # what is judged has one size
 
 
 def test_batches_of_a_run():

@@ -31,6 +31,7 @@ def test_proposals_are_as_published_unless_told():
 @pytest.mark.parametrize(
     ("values", "said"),
     [
+        ({"scales": [16, 64]}, "less than the 32 pixels of a detector"),
         ({"depth": 4}, "depth 4 is even; take an odd number of slices"),
         ({"window": "100,100"}, "window 100, 100 needs its lower end first"),
         ({"grey": [205, -50]}, "grey 205, -50 needs its lower end first"),

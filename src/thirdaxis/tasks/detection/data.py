@@ -1,7 +1,7 @@
 """Feeds key slices to Lightning; every random choice is a function of (seed, item)."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -70,18 +70,26 @@ class TrainingSlices(Dataset[Batch]):
 
     Args:
         slices: of the training part.
-        kind: of change.
-        seed: of every choice.
+        settings: of the run: the kind of change, the sizes, and the seed of every choice.
     """
 
-    def __init__(self, slices: Slices, kind: str, seed: int) -> None:
-        self.slices, self.kind, self.seed = slices, kind, seed
+    def __init__(self, slices: Slices, settings: DetectSettings) -> None:
+        self.slices, self.told = slices, settings
 
     def __getitem__(self, item: int) -> Batch:
-        """Gives a changed sample."""
-        number = shuffled(item, len(self.slices.slices), self.seed)
-        change = int(np.random.SeedSequence((self.seed, item)).generate_state(1)[0])
-        return self.slices.sample(number, self.kind, change)
+        """Gives a changed sample, as large as the others of its step."""
+        told = self.told
+        number = shuffled(item, len(self.slices.slices), told.seed)
+        size = told.size
+        if told.scales:
+            size = told.scales[_drawn(told.seed, item // told.batch, 1) % len(told.scales)]
+        slices = replace(self.slices, plan=replace(self.slices.plan, size=size))
+        return slices.sample(number, told.augment, _drawn(told.seed, item))
+
+
+def _drawn(*told: int) -> int:
+    """A number drawn by numbers."""
+    return int(np.random.SeedSequence(told).generate_state(1)[0])
 
 
 class HeldSlices(Dataset[Batch]):
@@ -133,7 +141,7 @@ class DetectData(RunData):
         self, training: Slices, validation: Slices | None, settings: DetectSettings
     ) -> None:
         self.validation = validation
-        samples = TrainingSlices(training, settings.augment, settings.seed)
+        samples = TrainingSlices(training, settings)
         super().__init__(samples, len(training.slices), settings)
 
     def val_dataloader(self) -> DataLoader[Batch] | Sequence[Any]:

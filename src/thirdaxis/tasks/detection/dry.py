@@ -89,7 +89,9 @@ def step(settings: DetectSettings, size: tuple[int, int, int], root: Path) -> tu
         The loss, and the answer in words.
     """
     side = size[-1]
-    settings = settings.model_copy(update={"size": side, "official": True, "warmup": 0.0})
+    settings = settings.model_copy(
+        update={"size": side, "scales": None, "official": True, "warmup": 0.0}
+    )
     lesions = stand_ins(side, settings.window)
     parts = split_slices(lesions, settings)
     plan = make_plan(lesions, parts, settings)

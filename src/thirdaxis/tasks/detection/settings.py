@@ -70,6 +70,9 @@ class DetectSettings(RunSettings):
     """Pixels of the longer side of a slice, whose ratio is kept; padded to a square of a multiple
     of 32."""
 
+    scales: Sides | None = None
+    """Sizes in training, of which one is drawn for each step; none takes `size`."""
+
     augment: Literal["deeplesion", "flip", "flips", "reversal", "none"] = "deeplesion"
     """`deeplesion`: shifts by up to 4 %, scales by 20 %, turns by 15° (in 4 of 5 slices) and
     left-right flips; `flip`: those alone; `flips`: up-down too; `reversal`: left-right flips, and
@@ -170,6 +173,8 @@ class DetectSettings(RunSettings):
             raise ValueError(
                 f"depth {self.depth} is even; take an odd number of slices, whose middle is judged"
             )
+        if self.scales and min(self.scales) < 32:
+            raise ValueError(f"scales {self.scales} have less than the 32 pixels of a detector")
         for name in ("window", "grey"):
             low, high = getattr(self, name)
             if not low < high:
