@@ -5,7 +5,7 @@ import nibabel
 import numpy as np
 import pytest
 import torch
-from monai.bundle import ConfigWorkflow, verify_metadata
+from monai.bundle import verify_metadata
 
 from thirdaxis.cli.main import run
 from thirdaxis.errors import UsageError
@@ -29,22 +29,6 @@ def scans(phantom_run):
     return phantom_run.parent / "data" / "imagesTr"
 
 
-def by_monai(bundle, scans):
-    """Label maps that MONAI writes, run by its own workflow."""
-    workflow = ConfigWorkflow(
-        config_file=str(bundle / INFERENCE),
-        meta_file=str(bundle / METADATA),
-        workflow_type="infer",
-        bundle_root=str(bundle),
-        dataset_dir=str(scans),
-    )
-    workflow.initialize()
-    assert workflow.check_properties() == []
-    workflow.run()
-    workflow.finalize()
-    return sorted((bundle / "eval").iterdir())
-
-
 def arrays(paths):
     return [np.asarray(nibabel.load(path).dataobj) for path in paths]
 
@@ -60,28 +44,30 @@ def arrays(paths):
         ),
     ],
 )
-def test_monai_predicts_what_thirdaxis_predicts(phantom_run, scans, tmp_path, settings, plan):
+def test_monai_predicts_what_thirdaxis_predicts(
+    phantom_run, scans, run_bundle, tmp_path, settings, plan
+):
     model = load_model(phantom_run)
     told = model.settings.model_copy(update=settings)
     model = replace(model, settings=told, plan=replace(model.plan, **plan))
     save_model(model, tmp_path / "model")
     write_model_files(tmp_path / "bundle", bundle_files(model))
     own = predict(tmp_path / "model", scans, tmp_path / "own").written
-    found = by_monai(tmp_path / "bundle", scans)
+    found = sorted(run_bundle(tmp_path / "bundle", scans).iterdir())
     assert [path.name for path in found] == [path.name for path in own]
     for a, b in zip(own, found, strict=True):
         assert np.array_equal(*arrays([a, b]))
         np.testing.assert_allclose(nibabel.load(a).affine, nibabel.load(b).affine, atol=1e-5)
 
 
-def test_another_preprocessing_would_be_seen(phantom_run, scans, tmp_path):
+def test_another_preprocessing_would_be_seen(phantom_run, scans, run_bundle, tmp_path):
     write_model_files(tmp_path, bundle_files(load_model(phantom_run)))
     config = json.loads((tmp_path / INFERENCE).read_text(encoding="utf-8"))
     (turn,) = (t for t in config["preprocessing"]["transforms"] if t["_target_"] == "Orientationd")
     turn["axcodes"] = "RAS"
     (tmp_path / INFERENCE).write_text(json.dumps(config))
     own = predict(phantom_run, scans, tmp_path / "own").written
-    found = by_monai(tmp_path, scans)
+    found = sorted(run_bundle(tmp_path, scans).iterdir())
     assert not all(np.array_equal(*arrays(pair)) for pair in zip(own, found, strict=True))
 
 

@@ -5,7 +5,6 @@ import nibabel
 import numpy as np
 import pytest
 import torch
-from monai.bundle import ConfigWorkflow
 
 from thirdaxis.errors import UsageError
 from thirdaxis.tasks.classification.plan import ClassifyPlan
@@ -66,30 +65,19 @@ def model_of(table, **told):
     return Model(net, settings, plan, {})
 
 
-def by_monai(bundle, inputs):
-    workflow = ConfigWorkflow(
-        config_file=str(bundle / INFERENCE),
-        meta_file=str(bundle / METADATA),
-        workflow_type="infer",
-        bundle_root=str(bundle),
-        dataset_dir=str(inputs),
-    )
-    workflow.initialize()
-    assert workflow.check_properties() == []
-    workflow.run()
-    workflow.finalize()
-    with (bundle / "eval" / "predictions.csv").open(newline="") as stream:
+def read(folder):
+    with (folder / "predictions.csv").open(newline="") as stream:
         return {name: [float(value) for value in values] for name, *values in csv.reader(stream)}
 
 
 @pytest.mark.parametrize("told", [MASKS, CENTRES, WHOLE, MIDDLE], ids=lambda told: told["around"])
-def test_monai_says_what_thirdaxis_says(table, tmp_path, told):
+def test_monai_says_what_thirdaxis_says(table, run_bundle, tmp_path, told):
     model = model_of(table, **told)
     write_model_files(tmp_path / "bundle", bundle_files(model))
     save_model(model, tmp_path / "model")
     inputs = table.parent / "scans" if told["around"] in ("whole", "middle") else table
     own = predict(tmp_path / "model", inputs, tmp_path / "own.csv")
-    found = by_monai(tmp_path / "bundle", inputs)
+    found = read(run_bundle(tmp_path / "bundle", inputs))
     assert list(found) == list(own.samples) and len(found) == 5
     answers = own.answers.reshape(5, -1)
     np.testing.assert_allclose(list(found.values()), answers, atol=1e-5)
@@ -100,13 +88,13 @@ def test_monai_says_what_thirdaxis_says(table, tmp_path, told):
     assert load_model(tmp_path / "bundle").plan == model.plan
 
 
-def test_another_box_would_be_seen(table, tmp_path):
+def test_another_box_would_be_seen(table, run_bundle, tmp_path):
     model = model_of(table, **MASKS)
     write_model_files(tmp_path, bundle_files(model))
     config = json.loads((tmp_path / INFERENCE).read_text(encoding="utf-8"))
     config["preprocessing"]["transforms"][0]["around"] = "middle"
     (tmp_path / INFERENCE).write_text(json.dumps(config))
-    found = by_monai(tmp_path, table)
+    found = read(run_bundle(tmp_path, table))
     save_model(model, tmp_path / "model")
     own = predict(tmp_path / "model", table, tmp_path / "own.csv")
     assert not np.allclose(list(found.values()), own.answers, atol=1e-3)

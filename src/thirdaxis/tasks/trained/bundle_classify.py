@@ -1,5 +1,6 @@
 """A trained classification run by MONAI: boxes of scans in, a table of probabilities out."""
 
+from dataclasses import asdict
 from typing import Any
 
 from thirdaxis.errors import UsageError
@@ -76,18 +77,7 @@ def inference(settings: ClassifySettings, plan: ClassifyPlan) -> Part:
 
 
 def _before(settings: ClassifySettings, plan: ClassifyPlan) -> list[Part]:
-    box = settings.box()
-    read = part(
-        f"{READER}.ReadBoxd",
-        keys="image",
-        around=box.around,
-        size=box.size,
-        size_mm=box.size_mm,
-        spacing=box.spacing,
-        margin=box.margin,
-        unit=box.unit,
-        orientation=box.orientation,
-    )
+    read = part(f"{READER}.ReadBoxd", keys="image", **asdict(settings.box()))
     grey = scaled(0, 255, clip=False) if settings.intensity == "bytes" else None
     inner = part("CenterSpatialCropd", keys="image", roi_size=list(plan.size))
     # Intensities are those of the box with its margins, as in training.
