@@ -259,6 +259,7 @@ def main() -> None:
     told.command = [told.data.name, "--runs", "runs", "--seeds", told.seeds]
     told.command += ["--steps", str(told.steps), "--network", told.network]
     told.command += ["--rate", f"{told.rate:g}", "--size", str(told.size)]
+    told.command += ["--precision", told.precision]
     told.command += ["--weights", Path(told.weights).name] if told.weights else []
     for word in told.set:
         told.command += ["--set", word]
