@@ -21,6 +21,7 @@ class Convolution(nn.Conv3d):
 
     def forward(self, input: Tensor) -> Tensor:
         """``(N, channels_in, D, H, W)`` to ``(N, channels_out, D, H, W)``."""
+        assert not isinstance(self.padding, str)
         return convolve_thin(
             input, self.weight, self.bias, self.stride, self.padding, self.dilation, self.groups
         )
