@@ -66,8 +66,7 @@ def inference(settings: ClassifySettings, plan: ClassifyPlan) -> Part:
         flush=False,
     )
     return workflow(
-        datalist="$@samples(@bundle_root, @dataset_dir)",
-        samples={"_target_": f"{READER}.samples", "_mode_": "callable"},
+        datalist=part(f"{READER}.samples", model="$@bundle_root", inputs="$@dataset_dir"),
         saver=part("CSVSaver", output_dir="@output_dir", filename=WRITTEN),
         preprocessing=chain(_before(settings, plan)),
         inferer=part("SimpleInferer"),

@@ -23,7 +23,7 @@ def workflow(**own: Any) -> Part:
     """A configuration of inference, in the names that MONAI's tools look for.
 
     Args:
-        own: ``datalist``, an expression; ``preprocessing``, ``inferer`` and ``postprocessing``; and
+        own: ``datalist``; ``preprocessing``, ``inferer`` and ``postprocessing``; and
             what else a task needs.
     """
     return {
