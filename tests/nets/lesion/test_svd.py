@@ -112,6 +112,16 @@ def test_it_trains_every_parameter(small):
     assert not idle
 
 
+def test_nothing_is_proposed_beyond_an_image_that_was_padded(small):
+    targets = [{"boxes": torch.zeros(0, 4), "size": (40, 56)}, {"boxes": torch.zeros(0, 4)}]
+    small.train()
+    with torch.no_grad():
+        maps = small.flat(small.levels(torch.randn(2, 1, 9, 64, 64)))
+        padded, whole = small.proposals.of_map(maps, (64, 64), targets)[0]
+    assert len(padded) and padded[:, 2].max() <= 56 and padded[:, 3].max() <= 40
+    assert whole[:, 2].max() > 56 and whole[:, 3].max() > 40
+
+
 def test_windows_of_a_slab_are_those_of_its_slices(small):
     small.eval()
     slab = torch.randn(1, 1, 11, 64, 70)

@@ -178,8 +178,9 @@ class SvdDetector(LesionDetector):
     based Supervised 3D Pre-training" (SVD-Net), 2022, and its code. Without reductions it is the
     network that learns photographs, of D = 3 slices that `thirdaxis.axes.channels_as_slices` makes.
 
-    It is called as `LesionDetector` is; ``labels`` of targets may be 1 to ``classes``, and
-    detections have ``labels`` ``(K,)`` too.
+    It is called as `LesionDetector` is; ``labels`` of targets may be 1 to ``classes``,
+    ``size`` of one may be the height and width of an image that is padded to those of its batch,
+    and detections have ``labels`` ``(K,)`` too.
 
     Args:
         backbone: an `SvdBackbone`.

@@ -52,18 +52,19 @@ class PyramidProposals(RegionProposalNetwork):
         self,
         maps: Sequence[Tensor],
         size: tuple[int, int],
-        targets: list[dict[str, Tensor]] | None,
+        targets: list[dict[str, Any]] | None,
     ) -> tuple[list[Tensor], dict[str, Tensor]]:
         """Proposals ``(K, 4)`` for each image, best first, and in training the losses.
 
         Args:
             maps: ``(N, C, h, w)`` at strides 4 to 64.
             size: height and width of the images before padding.
-            targets: for each image its ``boxes`` ``(L, 4)``, in training.
+            targets: in training, for each image its ``boxes`` ``(L, 4)`` and, where it is smaller
+                than the batch, its own ``size``, beyond which nothing is proposed.
         """
-        count = len(maps[0])
-        padded = torch.empty(count, 1, *_whole(maps), device="meta")
-        return self(ImageList(padded, [size] * count), _named(maps), targets)
+        sizes = [one.get("size", size) for one in targets or [{}] * len(maps[0])]
+        padded = torch.empty(len(sizes), 1, *_whole(maps), device="meta")
+        return self(ImageList(padded, sizes), _named(maps), targets)
 
 
 class PyramidHeads(RoIHeads):

@@ -184,7 +184,9 @@ def together(samples: Sequence[Batch]) -> Batch:
     batch: Batch = {
         "image": torch.stack(images),
         "fitted": torch.tensor(fitted),
-        "targets": [one["target"] for one in samples],
+        "targets": [
+            one["target"] | {"size": size} for one, size in zip(samples, fitted, strict=True)
+        ],
         "damaged": {name: why for one in samples for name, why in one["damaged"].items()},
         "converted": [name for one in samples for name in one["converted"]],
     }
