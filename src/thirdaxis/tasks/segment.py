@@ -2,7 +2,7 @@
 
 from thirdaxis.tasks.segmentation.evaluate import Evaluation, evaluate
 from thirdaxis.tasks.segmentation.model import load_segmenter
-from thirdaxis.tasks.segmentation.predict import Outputs, Predictions, predict
+from thirdaxis.tasks.segmentation.predict import Outputs, predict
 from thirdaxis.tasks.segmentation.run import resume, train
 from thirdaxis.tasks.segmentation.segmenter import Inference, Segmenter
 from thirdaxis.tasks.segmentation.settings import SegmentSettings
@@ -12,7 +12,6 @@ __all__ = [
     "Evaluation",
     "Inference",
     "Outputs",
-    "Predictions",
     "SegmentSettings",
     "Segmenter",
     "evaluate",

@@ -100,14 +100,14 @@ def test_every_format_gives_the_same_labels_and_keeps_its_affine(phantom_run, tm
     for ending in (".mha", ".nrrd"):
         sitk.WriteImage(image, str(tmp_path / f"scan{ending}"))
     first = predict(phantom_run, source, tmp_path / "one" / "first.nii.gz")
-    expected = nibabel.load(first.written[0])
+    expected = nibabel.load(first.written["phantom_001"])
     original = nibabel.load(source)
     np.testing.assert_allclose(expected.affine, original.affine, atol=1e-5)
     assert expected.shape == original.shape
     assert np.unique(expected.dataobj).tolist() != [0]
     for ending in (".mha", ".nrrd"):
         done = predict(phantom_run, tmp_path / f"scan{ending}", tmp_path / ending[1:])
-        (written,) = done.written
+        (written,) = done.written.values()
         assert written == tmp_path / ending[1:] / "scan.nii.gz"
         found = nibabel.load(written)
         np.testing.assert_array_equal(np.asarray(found.dataobj), np.asarray(expected.dataobj))
@@ -126,7 +126,7 @@ def test_a_folder_gives_a_file_and_a_picture_a_scan(phantom_run, tmp_path):
     images = phantom_run.parent / "data" / "imagesTr"
     written = predict(phantom_run, images, tmp_path / "out", outputs=Outputs(picture=True)).written
     names = [path.name for path in sorted(images.iterdir())]
-    assert [path.name for path in written] == names
+    assert [path.name for path in written.values()] == names
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == sorted(
         names + [name.replace(".nii.gz", ".png") for name in names]
     )
@@ -147,7 +147,7 @@ def test_outputs_that_cannot_be_right_are_refused(phantom_run, tmp_path):
 
 def test_a_real_dicom_series_is_segmented_on_its_own_grid(phantom_run, tmp_path, shared_data):
     series = shared_data / "dicom" / "mr_hippocampus_crop"
-    (written,) = predict(phantom_run, series, tmp_path).written
+    (written,) = predict(phantom_run, series, tmp_path).written.values()
     reader = sitk.ImageSeriesReader()
     reader.SetFileNames(reader.GetGDCMSeriesFileNames(str(series)))
     scan, labels = reader.Execute(), sitk.ReadImage(str(written))
@@ -181,7 +181,8 @@ def test_a_folder_survives_bad_scans_and_skips_finished_ones(phantom_run, tmp_pa
     said = []
     done = predict(phantom_run, images, tmp_path / "out", say=said.append)
     good = [tmp_path / "out" / f"phantom_{number}.nii.gz" for number in ("000", "002")]
-    assert done.written == good and done.finished == []
+    names = ["phantom_000", "phantom_002"]
+    assert done.written == dict(zip(names, good, strict=True)) and done.finished == []
     assert list(done.failed) == ["phantom_001", "two"]
     assert "phantom_001.nii.gz: damaged" in done.failed["phantom_001"]
     assert "two.nii.gz: the scan has 2 channels" in done.failed["two"]
@@ -191,19 +192,19 @@ def test_a_folder_survives_bad_scans_and_skips_finished_ones(phantom_run, tmp_pa
     good[0].write_bytes(good[0].read_bytes()[:200])  # not whole: it is done again
     before = good[1].stat().st_mtime_ns
     again = predict(phantom_run, images, tmp_path / "out")
-    assert (again.written, again.finished) == (good[:1], good[1:])
+    assert (again.written, again.finished) == ({names[0]: good[0]}, names[1:])
     assert good[1].stat().st_mtime_ns == before
     # Probabilities are asked for now: they are not there.
     more = predict(phantom_run, images, tmp_path / "out", outputs=Outputs(probabilities=True))
-    assert more.written == good
+    assert list(more.written.values()) == good
     third = predict(
         phantom_run, images, tmp_path / "out", outputs=Outputs(probabilities=True, overwrite=True)
     )
-    assert third.written == good and third.finished == []
+    assert list(third.written) == names and third.finished == []
     npz = tmp_path / "out" / "phantom_000.npz"
     npz.write_bytes(npz.read_bytes()[:-200])
     last = predict(phantom_run, images, tmp_path / "out", outputs=Outputs(probabilities=True))
-    assert (last.written, last.finished) == (good[:1], good[1:])
+    assert (last.written, last.finished) == ({names[0]: good[0]}, names[1:])
 
 
 def test_probabilities_lie_on_the_scans_grid_and_agree_with_the_labels(phantom_run, tmp_path):
@@ -218,7 +219,7 @@ def test_probabilities_lie_on_the_scans_grid_and_agree_with_the_labels(phantom_r
         told=lambda done, total: told.append(done == total),
     )
     assert told[-1]
-    labels = nibabel.load(done.written[0])
+    labels = nibabel.load(done.written["phantom_003"])
     with np.load(tmp_path / "out" / "one.npz") as file:
         probabilities, affine, names = (file[key] for key in ("probabilities", "affine", "labels"))
     assert probabilities.dtype == np.float16
@@ -243,16 +244,16 @@ def test_a_dicom_series_becomes_a_segmentation_object_that_says_the_same(
     pytest.importorskip("highdicom", reason="needs the extra dicom")
     series = shared_data / "dicom" / "mr_hippocampus_crop"
     done = predict(phantom_run, series, tmp_path, outputs=Outputs("both"))
-    (label_map,) = done.written
+    ((name, label_map),) = done.written.items()
     assert label_map.name.endswith(".nii.gz")
     (seg,) = tmp_path.glob("*.dcm")
     raw, names = read_seg(seg, series)
     assert np.array_equal(raw.array, read_labels(label_map).array.numpy())
     assert set(names.values()) <= {"bright", "dark"} and raw.array.any()
-    assert predict(phantom_run, series, tmp_path, outputs=Outputs("both")).finished == [label_map]
+    assert predict(phantom_run, series, tmp_path, outputs=Outputs("both")).finished == [name]
     alone = predict(phantom_run, series, tmp_path / "alone", outputs=Outputs("dicom-seg"))
     assert [path.suffix for path in (tmp_path / "alone").iterdir()] == [".dcm"]
-    assert alone.written[0].suffix == ".dcm"
+    assert alone.written[name].suffix == ".dcm"
 
 
 def test_formats_that_cannot_be_are_refused(phantom_run, tmp_path):

@@ -52,7 +52,7 @@ def test_monai_predicts_what_thirdaxis_predicts(
     model = replace(model, settings=told, plan=replace(model.plan, **plan))
     save_model(model, tmp_path / "model")
     write_model_files(tmp_path / "bundle", bundle_files(model))
-    own = predict(tmp_path / "model", scans, tmp_path / "own").written
+    own = predict(tmp_path / "model", scans, tmp_path / "own").written.values()
     found = sorted(run_bundle(tmp_path / "bundle", scans).iterdir())
     assert [path.name for path in found] == [path.name for path in own]
     for a, b in zip(own, found, strict=True):
@@ -66,7 +66,7 @@ def test_another_preprocessing_would_be_seen(phantom_run, scans, run_bundle, tmp
     (turn,) = (t for t in config["preprocessing"]["transforms"] if t["_target_"] == "Orientationd")
     turn["axcodes"] = "RAS"
     (tmp_path / INFERENCE).write_text(json.dumps(config))
-    own = predict(phantom_run, scans, tmp_path / "own").written
+    own = predict(phantom_run, scans, tmp_path / "own").written.values()
     found = sorted(run_bundle(tmp_path, scans).iterdir())
     assert not all(np.array_equal(*arrays(pair)) for pair in zip(own, found, strict=True))
 

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ from thirdaxis.atomic import write_text
 from thirdaxis.data.lesions.detections import Detections, read_detections, write_detections
 from thirdaxis.data.volume import Volume
 from thirdaxis.errors import InputError, UsageError
+from thirdaxis.tasks.batch import Done, check_folder, one_by_one
 from thirdaxis.tasks.detection.finder import Finder, load_finder
 from thirdaxis.tasks.detection.link import Linking
 from thirdaxis.tasks.detection.measure import Boxes, Lesion, lesions_of
@@ -35,21 +35,6 @@ DEEPLESION_MARGIN = 5 / 512
 """Of a slice: DeepLesion's boxes hold the diameters and so much on each side, 5 pixels of 512."""
 
 
-@dataclass(frozen=True)
-class Predictions:
-    """What became of the scans.
-
-    Args:
-        written: name of a scan -> its lesions.
-        finished: those that were done already.
-        failed: name of a scan -> one line that says what was wrong with it.
-    """
-
-    written: dict[str, list[Lesion]] = field(default_factory=dict)
-    finished: list[str] = field(default_factory=list)
-    failed: dict[str, str] = field(default_factory=dict)
-
-
 def predict(
     model: str | Path | Model,
     inputs: Path,
@@ -65,7 +50,7 @@ def predict(
     watch: Callable[[Sequence[Source]], Iterable[Source]] = lambda scans: scans,
     told: Told = tell_nobody,
     say: Callable[[str], None] = lambda line: None,
-) -> Predictions:
+) -> Done[list[Lesion]]:
     """Finds lesions in scans; writes a folder for each scan, and tables of all.
 
     `OUT/SCAN/` has `lesions.csv` and `lesions.json`, a lesion an entry; `detections.json`, the
@@ -92,7 +77,7 @@ def predict(
         say: told the folder of each scan as it is written or found.
 
     Returns:
-        What became of each scan.
+        What became of each scan; of those done now, the lesions.
 
     Raises:
         InputError: the only scan cannot be read, or the model is of another task.
@@ -110,22 +95,10 @@ def predict(
     if margin is not None and not 0 <= margin < math.inf:
         raise UsageError(f"margin is a number of pixels, 0 or more, not {margin}")
     scans = find_sources(inputs)
-    if out.exists() and not out.is_dir():
-        raise UsageError(f"{out}: is a file; name a folder")
-    done = Predictions()
-    for scan in watch(scans):
-        folder = out / scan.name
-        if not overwrite and _whole(folder):
-            done.finished.append(scan.name)
-            say(f"{folder}: is there already; --overwrite does it again")
-            continue
-        try:
-            volume, turned = _read(finder, scan)
-        except InputError as error:
-            if len(scans) == 1:
-                raise
-            done.failed[scan.name] = str(error)
-            continue
+    check_folder(out)
+
+    def look(scan: Source) -> list[Lesion]:
+        volume, turned = _read(finder, scan)
         found = finder(turned, looking, told)
         around = margin
         if around is None:
@@ -140,12 +113,22 @@ def predict(
             "mode": looking.mode,
             "margin_pixels": round(around, 3),
         }
+        folder = out / scan.name
         folder.mkdir(parents=True, exist_ok=True)
         _draw(folder, scan.name, turned, lesions[:pictures])
         _write(folder, found, scan.slice_names(turned.shape[0]), lesions, linking, about)
-        done.written[scan.name] = lesions
         say(f"{folder}: {len(lesions)} lesion{'' if len(lesions) == 1 else 's'}")
-    _write_all(out, [*done.written, *done.finished])
+        return lesions
+
+    done = one_by_one(
+        scans,
+        look,
+        lambda scan: not overwrite and _whole(out / scan.name),
+        lambda scan: out / scan.name,
+        watch=watch,
+        say=say,
+    )
+    _write_all(out, done.whole)
     return done
 
 
@@ -197,10 +180,10 @@ def _write_all(out: Path, names: Sequence[str]) -> None:
     if not names:
         return
     every: Detections = {}
-    for name in sorted(names):
+    for name in names:
         every |= read_detections(out / name / DETECTIONS)
     write_detections(out / DETECTIONS, every)
-    write_summary(out / LESIONS_CSV, [(name, out / name / LESIONS_JSON) for name in sorted(names)])
+    write_summary(out / LESIONS_CSV, [(name, out / name / LESIONS_JSON) for name in names])
 
 
 def _whole(folder: Path) -> bool:

@@ -1,7 +1,6 @@
 """Whole scans to points at their lesions: one, or a folder that may be long."""
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ from thirdaxis.data.lesions.box_rows import read_rows
 from thirdaxis.data.lesions.points import Points, is_points, point_rows, points_csv, points_json
 from thirdaxis.data.volume import Volume, write_map
 from thirdaxis.errors import InputError, UsageError
+from thirdaxis.tasks.batch import Done, check_folder, one_by_one
 from thirdaxis.tasks.locating.locator import Locator, load_locator
 from thirdaxis.tasks.locating.pictures import projections
 from thirdaxis.tasks.locating.summary import POINTS_CSV, POINTS_JSON
@@ -24,21 +24,6 @@ from thirdaxis.tasks.progress import Told, tell_nobody
 from thirdaxis.tasks.scans import find_scans
 
 HEAT, PICTURE = "heat.nii.gz", "projections.png"
-
-
-@dataclass(frozen=True)
-class Located:
-    """What became of the scans.
-
-    Args:
-        written: name of a scan -> what was found in it.
-        finished: those that were done already.
-        failed: name of a scan -> one line that says what was wrong with it.
-    """
-
-    written: dict[str, Points] = field(default_factory=dict)
-    finished: list[str] = field(default_factory=list)
-    failed: dict[str, str] = field(default_factory=dict)
 
 
 def predict(
@@ -56,7 +41,7 @@ def predict(
     watch: Callable[[Sequence[Case]], Iterable[Case]] = lambda scans: scans,
     told: Told = tell_nobody,
     say: Callable[[str], None] = lambda line: None,
-) -> Located:
+) -> Done[Points]:
     """Finds points in scans; writes a folder for each scan, and tables of all.
 
     `OUT/SCAN/` has `points.csv` and `points.json`, a point an entry, in voxels of the file and in
@@ -81,7 +66,7 @@ def predict(
         say: told the folder of each scan as it is written or found.
 
     Returns:
-        What became of each scan.
+        What became of each scan; of those done now, the points.
 
     Raises:
         InputError: the only scan cannot be read, or the model is of another task.
@@ -91,35 +76,33 @@ def predict(
         raise UsageError(f"overlap is a share from 0 to below 1, not {overlap:g}")
     locator = load_locator(model, accelerator, trust=trust)
     scans = find_scans(inputs, locator.plan.channels)
-    if out.exists() and not out.is_dir():
-        raise UsageError(f"{out}: is a file; name a folder")
-    done = Located()
-    for scan in watch(scans):
-        folder = out / scan.name
-        wanted = [name for name, asked in ((HEAT, heat_map), (PICTURE, picture)) if asked]
-        if not overwrite and _whole(folder, wanted):
-            done.finished.append(scan.name)
-            say(f"{folder}: is there already; --overwrite does it again")
-            continue
-        try:
-            volume = read_case(scan, {})[0]
-            heat = _heat(locator, scan, volume, overlap, told)
-        except InputError as error:
-            if len(scans) == 1:
-                raise
-            done.failed[scan.name] = str(error)
-            continue
+    check_folder(out)
+    wanted = [name for name, asked in ((HEAT, heat_map), (PICTURE, picture)) if asked]
+
+    def search(scan: Case) -> Points:
+        volume = read_case(scan, {})[0]
+        heat = _heat(locator, scan, volume, overlap, told)
         found = locator.points(heat)
         found = found if least is None else found.from_score(least)
+        folder = out / scan.name
         folder.mkdir(parents=True, exist_ok=True)
         if heat_map:
             write_map(folder / HEAT, onto(heat, volume).array[0], volume.affine)
         if picture:
             _draw(folder / PICTURE, scan.name, volume, heat, found)
         _write(folder, scan, found, AxialGrid.at(volume.shape, volume.affine), locator)
-        done.written[scan.name] = found
         say(f"{folder}: {len(found.scores)} point{'' if len(found.scores) == 1 else 's'}")
-    _write_all(out, [*done.written, *done.finished], locator)
+        return found
+
+    done = one_by_one(
+        scans,
+        search,
+        lambda scan: not overwrite and _whole(out / scan.name, wanted),
+        lambda scan: out / scan.name,
+        watch=watch,
+        say=say,
+    )
+    _write_all(out, done.whole, locator)
     return done
 
 
@@ -155,10 +138,9 @@ def _write(folder: Path, scan: Case, found: Points, grid: AxialGrid, locator: Lo
 def _write_all(out: Path, names: Sequence[str], locator: Locator) -> None:
     if not names:
         return
-    files = sorted(names)
-    rows = [dict(row) for name in files for _, row in read_rows(out / name / POINTS_JSON, "points")]
+    rows = [dict(row) for name in names for _, row in read_rows(out / name / POINTS_JSON, "points")]
     write_text(out / POINTS_CSV, points_csv(rows))
-    write_text(out / POINTS_JSON, points_json(rows, files, _about(locator)))
+    write_text(out / POINTS_JSON, points_json(rows, names, _about(locator)))
 
 
 def _whole(folder: Path, wanted: Sequence[str]) -> bool:

@@ -3,7 +3,7 @@
 import zipfile
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 
@@ -11,6 +11,7 @@ from thirdaxis.data.dicom.seg import write_seg
 from thirdaxis.data.folder import Case, read_case
 from thirdaxis.data.volume import file_ending, read_labels, write_labels
 from thirdaxis.errors import InputError, UsageError, did_you_mean
+from thirdaxis.tasks.batch import Done, check_folder, one_by_one
 from thirdaxis.tasks.model import Model
 from thirdaxis.tasks.pictures import draw_overlay
 from thirdaxis.tasks.progress import Told, tell_nobody
@@ -59,21 +60,6 @@ class Outputs:
         return {end: stem.with_name(stem.name + end) for end, asked in wanted.items() if asked}
 
 
-@dataclass(frozen=True)
-class Predictions:
-    """What became of the scans.
-
-    Args:
-        written: the label maps, one a scan.
-        finished: the label maps that were there already.
-        failed: name of a scan -> one line that says what was wrong with it.
-    """
-
-    written: list[Path] = field(default_factory=list)
-    finished: list[Path] = field(default_factory=list)
-    failed: dict[str, str] = field(default_factory=dict)
-
-
 def predict(
     model: str | Path | Model,
     inputs: Path,
@@ -86,7 +72,7 @@ def predict(
     watch: Callable[[Sequence[Case]], Iterable[Case]] = lambda cases: cases,
     told: Told = tell_nobody,
     say: Callable[[str], None] = lambda line: None,
-) -> Predictions:
+) -> Done[Path]:
     """Writes a label map for each scan, on the scan's own grid, with its affine.
 
     Of several scans, those that cannot be read or used are left out and told at the end, and those
@@ -105,7 +91,7 @@ def predict(
         say: told each label map as it is written or found.
 
     Returns:
-        What became of each scan.
+        What became of each scan; of those done now, the label map.
 
     Raises:
         InputError: the only scan cannot be read or has other channels than the training scans.
@@ -118,24 +104,22 @@ def predict(
     stems = _stems(scans, out)
     if outputs.format != "nifti":
         import_module("highdicom")  # a missing package is told before the first scan
-    done = Predictions()
-    for scan in watch(scans):
-        files = outputs.files(stems[scan.name], scan)
-        label_map = next(iter(files.values()))
-        if not outputs.overwrite and _whole(files):
-            done.finished.append(label_map)
-            say(f"{label_map}: is there already; --overwrite does it again")
-            continue
-        try:
-            _segment(segmenter, scan, how, files, told)
-        except InputError as error:
-            if len(scans) == 1:
-                raise
-            done.failed[scan.name] = str(error)
-        else:
-            done.written.append(label_map)
-            say(str(label_map))
-    return done
+    files = {scan.name: outputs.files(stems[scan.name], scan) for scan in scans}
+    label_maps = {name: next(iter(paths.values())) for name, paths in files.items()}
+
+    def segment(scan: Case) -> Path:
+        _segment(segmenter, scan, how, files[scan.name], told)
+        say(str(label_maps[scan.name]))
+        return label_maps[scan.name]
+
+    return one_by_one(
+        scans,
+        segment,
+        lambda scan: not outputs.overwrite and _whole(files[scan.name]),
+        lambda scan: label_maps[scan.name],
+        watch=watch,
+        say=say,
+    )
 
 
 def _segment(
@@ -187,8 +171,8 @@ def _stems(scans: Sequence[Case], out: Path) -> dict[str, Path]:
     single = ending in (".nii.gz", ".dcm")
     if single and len(scans) > 1:
         raise UsageError(f"{out}: one file for {len(scans)} scans; name a folder")
-    if not single and out.exists() and not out.is_dir():
-        raise UsageError(f"{out}: is a file; name a folder, or a file ending in .nii.gz")
+    if not single:
+        check_folder(out, "name a folder, or a file ending in .nii.gz")
     stems = {
         scan.name: out.with_name(out.name[: -len(ending)]) if single else out / scan.name
         for scan in scans
