@@ -27,7 +27,7 @@ from thirdaxis.data.lesions.key_slice import KeySlice
 from thirdaxis.data.phantoms.sets import phantom_note
 from thirdaxis.metrics.bootstrap import bootstrap
 from thirdaxis.metrics.froc import HEADLINE, RATES, Froc, froc
-from thirdaxis.tasks.detection.froc_plot import draw_froc, froc_line
+from thirdaxis.tasks.froc.plot import draw_froc, froc_line
 
 Row = tuple[str, int]
 FUSIONS = ("slicewise", "i3d", "p3d", "acs", "tsm", "alignshift", "a3d")

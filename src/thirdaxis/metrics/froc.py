@@ -1,4 +1,4 @@
-"""FROC: the share of lesions found against the number of false alarms an image."""
+"""FROC: the share of lesions found against the number of false positives an image."""
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from thirdaxis.metrics.bootstrap import Interval, bootstrap
 from thirdaxis.metrics.boxes import iou
 
 RATES = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0)
-"""False alarms an image at which the published tables tell the sensitivity."""
+"""False positives an image at which the published tables tell the sensitivity."""
 HEADLINE = 4
 """How many of the rates, from the first, go into the mean."""
 
@@ -26,7 +26,7 @@ class Froc:
 
     Args:
         names: of the images, with lesions or without.
-        alarms: ``(F,)`` scores of the false alarms.
+        alarms: ``(F,)`` scores of the false positives.
         alarm_images: ``(F,)`` the image of each, as its place in `names`.
         hits: ``(L,)`` of each lesion the score at which it is found; -inf where it never is.
         lesion_images: ``(L,)`` the image of each.
@@ -50,11 +50,11 @@ class Froc:
 
     @property
     def mean(self) -> float:
-        """Mean sensitivity at 0.5, 1, 2 and 4 false alarms an image; nan without lesions."""
+        """Mean sensitivity at 0.5, 1, 2 and 4 false positives an image; nan without lesions."""
         return float(self.sensitivity_at(RATES[:HEADLINE]).mean())
 
     def curve(self, weights: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
-        """False alarms an image and sensitivity from (0, 0) on, a point wherever it turns.
+        """False positives an image and sensitivity from (0, 0) on, a point wherever it turns.
 
         Args:
             weights: ``(images,)`` how often each image counts, as in a bootstrap draw; none
@@ -75,10 +75,10 @@ class Froc:
         return np.append(0.0, alarms) / times.sum(), sensitivity
 
     def sensitivity_at(self, rates: Sequence[float] | np.ndarray = RATES) -> np.ndarray:
-        """Sensitivity at these numbers of false alarms an image, by linear interpolation.
+        """Sensitivity at these numbers of false positives an image, by linear interpolation.
 
         Args:
-            rates: any numbers from 0 on; beyond the last false alarm the last sensitivity holds.
+            rates: any numbers from 0 on; beyond the last false positive the last sensitivity holds.
 
         Returns:
             Of each rate; nan where there are no lesions.
@@ -113,7 +113,7 @@ class Froc:
     def of_lesions(self, kept: Sequence[bool] | np.ndarray) -> "Froc":
         """The same of some lesions alone, such as those of a size, on the images that have them.
 
-        A detection that fits only lesions left out is neither hit nor false alarm.
+        A detection that fits only lesions left out is neither hit nor false positive.
 
         Args:
             kept: of each lesion, image by image as in `names` and within it as in the truth.
@@ -136,7 +136,7 @@ class Froc:
 
     @cached_property
     def _steps(self) -> tuple[np.ndarray, np.ndarray]:
-        """The step of the curve that each false alarm, and each hit, belongs to.
+        """The step of the curve that each false positive, and each hit, belongs to.
 
         Which of two equal scores comes first says nothing, so that they make one step; what lies
         between two hits makes one too, as the curve is straight there.
@@ -163,7 +163,7 @@ def froc(
     """Matches detections with lesions by the rule of the published evaluations on DeepLesion.
 
     The detections of all images are gone through from the highest score down. One that fits no
-    lesion of its image is a false alarm; else all lesions that it fits are found, and what fits
+    lesion of its image is a false positive; else all lesions that it fits are found, and what fits
     only lesions found before counts as nothing.
 
     Source: the evaluation of 3DCE (Yan et al., MICCAI 2018), MULAN, AlignShift and A3D.
@@ -215,7 +215,7 @@ class FrocIntervals:
 
     Args:
         at: lower and upper end at each rate.
-        mean: those of the mean at 0.5, 1, 2 and 4 false alarms an image.
+        mean: those of the mean at 0.5, 1, 2 and 4 false positives an image.
     """
 
     at: dict[float, Interval]
@@ -236,7 +236,7 @@ def froc_intervals(
     Args:
         scored: by `froc`.
         patients: image -> patient; others may be in it too.
-        rates: false alarms an image.
+        rates: false positives an image.
         draws: how many.
         confidence: share of the draws inside the interval.
         seed: of the draws.

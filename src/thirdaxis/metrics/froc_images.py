@@ -19,7 +19,7 @@ class OneImage:
         lesions: in it.
         missed: of these.
         alarms: false ones.
-        worst: score of the strongest false alarm; nan without one.
+        worst: score of the strongest false positive; nan without one.
     """
 
     name: str
@@ -31,11 +31,11 @@ class OneImage:
 
 
 def threshold_at(every: Froc, rate: float) -> float:
-    """The least score at which there are no more false alarms an image than `rate`.
+    """The least score at which there are no more false positives an image than `rate`.
 
     Args:
         every: all images.
-        rate: false alarms an image.
+        rate: false positives an image.
 
     Returns:
         Just above the strongest alarm that is too many; without such a one the least score there

@@ -11,7 +11,7 @@ from thirdaxis.metrics.froc import HEADLINE, RATES, Froc
 
 @dataclass(frozen=True)
 class FrocDifference:
-    """Mean sensitivity at 0.5, 1, 2 and 4 false alarms an image: the first less the second.
+    """Mean sensitivity at 0.5, 1, 2 and 4 false positives an image: the first less the second.
 
     Args:
         first: of the first.

@@ -19,7 +19,7 @@ from thirdaxis.tasks.comparison.finished import Finished
 from thirdaxis.tasks.run_folder import VALIDATION
 
 AT_ONE = "sensitivity_1"
-"""The score of detectors of which each image tells: lesions found at one false alarm an image."""
+"""The score of detectors of which each image tells: lesions found at 1 false positive an image."""
 
 
 def over_cases(first: Sequence[Finished], second: Sequence[Finished], score: str) -> Paired | None:
@@ -82,7 +82,7 @@ def _of_scans(folder: Path, score: str) -> dict[str, float]:
 
 
 def _of_images(folder: Path, score: str) -> dict[str, float]:
-    """Share of the lesions of each image that are found at one false alarm an image."""
+    """Share of the lesions of each image that are found at one false positive an image."""
     path = folder / "scores.json"
     if score != AT_ONE or not path.exists():
         return {}

@@ -57,7 +57,7 @@ class Evaluation:
         left_out: images of the detections that the truth does not name.
         overlap: rule of what hits a lesion.
         fits: the least overlap that does.
-        rate: false alarms an image at which single images are judged.
+        rate: false positives an image at which single images are judged.
     """
 
     truth: Truth
@@ -73,7 +73,7 @@ class Evaluation:
 
     @cached_property
     def threshold(self) -> float:
-        """The least score at which there are no more false alarms an image than `rate`."""
+        """The least score at which there are no more false positives an image than `rate`."""
         return threshold_at(self.groups[0].froc, self.rate)
 
     @cached_property
@@ -104,7 +104,7 @@ def score(
         other: detections of another tool on the same, to compare with.
         overlap: ``iou``, or ``iobb``: the share of the found box that is in the true one.
         fits: the least overlap that is a hit.
-        rate: false alarms an image at which single images are judged.
+        rate: false positives an image at which single images are judged.
         draws: of the bootstrap, over patients.
         seed: of the draws.
         unmentioned: told on.

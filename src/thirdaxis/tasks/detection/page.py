@@ -11,16 +11,15 @@ from thirdaxis.errors import InputError
 from thirdaxis.metrics.froc import RATES
 from thirdaxis.metrics.froc_images import OneImage
 from thirdaxis.tasks.detection.evaluate import OVERLAPS, Evaluation, Scored, size_mm
-from thirdaxis.tasks.detection.froc_plot import froc_figure, froc_line
 from thirdaxis.tasks.detection.pictures import slice_figure
+from thirdaxis.tasks.froc.page import comparison, image_table, outcome
+from thirdaxis.tasks.froc.plot import froc_figure, froc_line
 from thirdaxis.tasks.page import (
     Cell,
     Facts,
-    Link,
     Picture,
     Section,
     Table,
-    Text,
     drawn,
     photographed,
     write_page,
@@ -76,7 +75,7 @@ def write_scores_page(
     names = {name: anchor for name, anchor in names.items() if shown[name] is not None}
     sections = [
         Section("FROC", [_facts(scores), _curve(scores), _table(scores.groups)]),
-        Section("Compared", _comparison(scores, other)),
+        Section("Compared", comparison(scores.difference, f"These detections less {other}.")),
         Section("Images", [_images(scores, names)]),
         Section("Worst images", [one for row in worst if (one := shown[row.name])]),
         Section("Nothing wrong", [one for row in best if (one := shown[row.name])]),
@@ -90,7 +89,7 @@ def _facts(scores: Evaluation) -> Facts:
     at_one = float(every.froc.sensitivity_at((1.0,))[0])
     facts = [
         ("FROC", f"{every.froc.mean:.3f}", f"95 % interval {low:.3f} to {high:.3f}"),
-        ("sensitivity", f"{at_one:.3f}", "at 1 false alarm an image"),
+        ("sensitivity", f"{at_one:.3f}", "at 1 false positive an image"),
         ("images", str(every.froc.images), ""),
         ("lesions", str(every.froc.lesions), ""),
     ]
@@ -107,9 +106,11 @@ def _curve(scores: Evaluation) -> Picture:
     lines += [froc_line(group.name, group.froc) for group in rest]
     caption = (
         "Shaded: 95 % bootstrap interval over patients, of all images. FROC is the mean "
-        "sensitivity at 0.5, 1, 2 and 4 false alarms an image."
+        "sensitivity at 0.5, 1, 2 and 4 false positives an image."
     )
-    return Picture(drawn(froc_figure(lines)), "Sensitivity against false alarms an image", caption)
+    return Picture(
+        drawn(froc_figure(lines)), "Sensitivity against false positives an image", caption
+    )
 
 
 def _table(groups: Sequence[Scored]) -> Table:
@@ -126,53 +127,24 @@ def _table(groups: Sequence[Scored]) -> Table:
     ]
     heads = ["group", "images", "lesions", "FROC", "95 % interval", *(f"at {r:g}" for r in RATES)]
     caption = (
-        "At so many false alarms an image; each group by the number of its own images. Of lesions "
-        "of a size, what fits another lesion is neither hit nor false alarm. Sizes are long "
-        "diameters; where none was measured, the longer side of the box."
+        "At so many false positives an image; each group by the number of its own images. Of "
+        "lesions of a size, what fits another lesion is neither hit nor false positive. Sizes are "
+        "long diameters; where none was measured, the longer side of the box."
     )
     return Table(heads, rows, caption)
 
 
-def _comparison(scores: Evaluation, other: str) -> list[Table | Text]:
-    told = scores.difference
-    if told is None:
-        return []
-    heads = ["FROC here", "FROC there", "difference", "95 % interval", "p", "patients"]
-    rows: list[list[Cell]] = [
-        [
-            told.first,
-            told.second,
-            told.mean,
-            f"{told.low:.4f} to {told.high:.4f}",
-            told.p,
-            told.patients,
-        ]
-    ]
-    caption = "Bootstrap over patients, the same ones drawn for both; above 0 speaks for these."
-    return [Text(f"These detections less {other}."), Table(heads, rows, caption, digits=4)]
-
-
-def _images(scores: Evaluation, names: dict[str, str]) -> Table:
+def _images(scores: Evaluation, anchors: dict[str, str]) -> Table:
     known = {one.name: one for one in scores.truth.slices}
-    rows: list[list[Cell]] = [
-        [
-            Link(one.name, f"#{names[one.name]}") if one.name in names else one.name,
-            one.patient,
-            one.lesions,
-            one.missed,
-            one.alarms,
-            one.worst,
-            float(size_mm(known[one.name]).min(initial=math.inf)) if one.lesions else math.nan,
-            known[one.name].spacing[0],
-        ]
-        for one in scores.images
-    ]
-    heads = ["image", "patient", "lesions", "missed", "false alarms", "strongest", "smallest mm"]
-    caption = (
-        f"From a score of {scores.threshold:.3g} on, at which there are {scores.rate:g} false "
-        "alarms an image or fewer. A click on a heading sorts. Names in colour lead to a picture."
-    )
-    return Table([*heads, "slices apart mm"], rows, caption, sortable=True)
+
+    def smallest(one: OneImage) -> float:
+        return float(size_mm(known[one.name]).min(initial=math.inf)) if one.lesions else math.nan
+
+    more: dict[str, Callable[[OneImage], Cell]] = {
+        "smallest mm": smallest,
+        "slices apart mm": lambda one: known[one.name].spacing[0],
+    }
+    return image_table(scores.images, anchors, "image", scores.threshold, scores.rate, more)
 
 
 def _picture(scores: Evaluation, row: OneImage, anchor: str) -> Picture | None:
@@ -197,9 +169,8 @@ def _picture(scores: Evaluation, row: OneImage, anchor: str) -> Picture | None:
         truth[~hit].tolist(),
         one.spacing[1] / one.spacing[2],
     )
-    caption = f"{one.name}: {row.missed} of {row.lesions} lesions missed, {row.alarms} false alarms"
     alt = f"Slice {one.name} with boxes found and true"
-    return Picture(photographed(figure), alt, caption, anchor)
+    return Picture(photographed(figure), alt, outcome(row), anchor)
 
 
 def _pixels(scores: Evaluation, one: KeySlice) -> np.ndarray | None:

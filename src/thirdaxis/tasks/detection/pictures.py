@@ -81,7 +81,7 @@ def slice_figure(
     ratio: float = 1.0,
     title: str = "",
 ) -> Figure:
-    """A key slice with what was found, what was missed, and false alarms.
+    """A key slice with what was found, what was missed, and false positives.
 
     Args:
         grey: ``(H, W)`` HU.
@@ -118,7 +118,7 @@ def slice_figure(
         "lesion, hit": (TRUTH, "--", truth),
         "lesion, missed": (MISSED, "--", missed),
         "hit": (HIT, "-", hits),
-        "false alarm": (FOUND, "-", false),
+        "false positive": (FOUND, "-", false),
     }
     lines = [
         Line2D([], [], color=colour, linestyle=style, label=name)

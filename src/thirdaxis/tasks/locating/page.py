@@ -10,17 +10,16 @@ from thirdaxis.data.lesions.points import Points
 from thirdaxis.data.lesions.volumes import BoxedVolume
 from thirdaxis.data.volume import read_volume
 from thirdaxis.metrics.froc_images import OneImage
-from thirdaxis.tasks.detection.froc_plot import Line, froc_figure, froc_line
+from thirdaxis.tasks.froc.page import comparison, image_table, outcome
+from thirdaxis.tasks.froc.plot import Line, froc_figure, froc_line
 from thirdaxis.tasks.locating.evaluate import RATES, Evaluation
 from thirdaxis.tasks.locating.pictures import projections
 from thirdaxis.tasks.page import (
     Cell,
     Facts,
-    Link,
     Picture,
     Section,
     Table,
-    Text,
     drawn,
     photographed,
     write_page,
@@ -68,10 +67,11 @@ def write_scores_page(
     worst = [row for row in scores.volumes if row.missed or row.alarms][:pictures]
     anchors = {row.name: f"volume-{number}" for number, row in enumerate(worst)}
     drawings = [_picture(scores, row, anchors[row.name]) for row in watch(worst)]
+    table = image_table(scores.volumes, anchors, "volume", scores.threshold, scores.rate)
     sections = [
         Section("FROC", [_facts(scores), _curve(scores), _table(scores)]),
-        Section("Compared", _comparison(scores, other)),
-        Section("Volumes", [_volumes(scores, anchors)]),
+        Section("Compared", comparison(scores.difference, f"These points less {other}.")),
+        Section("Volumes", [table]),
         Section("Worst volumes", drawings),
     ]
     return write_page(folder / PAGE, title, lead.strip(), sections)
@@ -125,46 +125,9 @@ def _table(scores: Evaluation) -> Table:
     return Table(["false positives a volume", "sensitivity", "95 % from", "to"], rows)
 
 
-def _comparison(scores: Evaluation, other: str) -> list[Table | Text]:
-    told = scores.difference
-    if told is None:
-        return []
-    heads = ["FROC here", "FROC there", "difference", "95 % from", "to", "p", "patients"]
-    row: list[Cell] = [told.first, told.second, told.mean, told.low, told.high, told.p]
-    caption = "Bootstrap over patients, the same ones drawn for both; above 0 speaks for these."
-    return [
-        Text(f"These points less {other}."),
-        Table(heads, [[*row, told.patients]], caption, digits=4),
-    ]
-
-
-def _volumes(scores: Evaluation, anchors: dict[str, str]) -> Table:
-    rows: list[list[Cell]] = [
-        [
-            Link(one.name, f"#{anchors[one.name]}") if one.name in anchors else one.name,
-            one.patient,
-            one.lesions,
-            one.missed,
-            one.alarms,
-            one.worst,
-        ]
-        for one in scores.volumes
-    ]
-    heads = ["volume", "patient", "lesions", "missed", "false positives", "strongest"]
-    caption = (
-        f"From a score of {scores.threshold:.3g} on, at which there are {scores.rate:g} false "
-        "positives a volume or fewer. A click on a heading sorts. Names in colour lead to a "
-        "picture."
-    )
-    return Table(heads, rows, caption, sortable=True)
-
-
 def _picture(scores: Evaluation, row: OneImage, anchor: str) -> Picture:
     volume = next(each for each in scores.truth.volumes if each.name == row.name)
     grey = turned_grey(volume)
     figure = projections(grey, volume.grid.spacing, shown_points(scores, row.name), volume.boxes)
-    caption = (
-        f"{row.name}: {row.missed} of {row.lesions} lesions missed, {row.alarms} false positives"
-    )
     alt = f"Maximum-intensity projections of {row.name} with points and boxes"
-    return Picture(photographed(figure), alt, caption, anchor)
+    return Picture(photographed(figure), alt, outcome(row), anchor)

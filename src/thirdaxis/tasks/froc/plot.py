@@ -13,7 +13,7 @@ from thirdaxis.tasks.page import INK, LINES, plain_axes
 from thirdaxis.tasks.pictures import save_figure
 
 SHOWN = 2.0 ** np.linspace(-3, 4, 57)
-"""False alarms an image at which curves are drawn: 0.125 to 16, eight to a doubling."""
+"""False positives an image at which curves are drawn: 0.125 to 16, eight to a doubling."""
 LOW = (0.01, 0.05, 0.25, 1.0, 4.0, 16.0)
 """Ticks where curves begin lower."""
 
@@ -26,7 +26,7 @@ class Line:
         name: in the legend.
         scored: its matched detections.
         ends: its intervals at `rates`; none draws no band.
-        rates: false alarms an image at which it is drawn.
+        rates: false positives an image at which it is drawn.
     """
 
     name: str
@@ -50,7 +50,7 @@ def froc_line(
         scored: by `froc`.
         patients: image -> patient; none draws no band.
         draws: behind the band.
-        rates: false alarms an image at which it is drawn.
+        rates: false positives an image at which it is drawn.
 
     Raises:
         InputError: an image without a patient.

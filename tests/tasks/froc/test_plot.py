@@ -3,7 +3,7 @@ import pytest
 from matplotlib.image import imread
 
 from thirdaxis.metrics.froc import froc
-from thirdaxis.tasks.detection.froc_plot import SHOWN, Line, draw_froc, froc_figure, froc_line
+from thirdaxis.tasks.froc.plot import SHOWN, Line, draw_froc, froc_figure, froc_line
 
 
 def scored(hits, seed=0):
