@@ -168,3 +168,20 @@ def best_row(history: Sequence[Mapping[str, float]], score: str) -> Mapping[str,
     """
     scored = [row for row in history if not math.isnan(row[score])]
     return max(scored, key=lambda row: row[score], default=None)
+
+
+def told_epochs(history: Sequence[Mapping[str, float]], score: str) -> dict[str, Any]:
+    """What `metrics.json` says of a training: its length, and the epoch that was chosen.
+
+    Args:
+        history: from `read_history`.
+        score: what was validated, such as `auc`.
+    """
+    best = best_row(history, f"val_{score}")
+    return {
+        "epochs": len(history),
+        "steps": int(history[-1]["step"]),
+        "chosen_epoch": len(history) if best is None else int(best["epoch"]) + 1,
+        f"validation_{score}": None if best is None else best[f"val_{score}"],
+        "seconds": round(sum(row["seconds"] for row in history), 2),
+    }

@@ -1,49 +1,33 @@
 """Training runs of every task, by the `task` of their settings."""
 
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from thirdaxis.tasks.classification import run as classify_run
-from thirdaxis.tasks.detection import run as detect_run
+from thirdaxis.tasks.classification.run import CLASSIFY
+from thirdaxis.tasks.detection.run import DETECT
 from thirdaxis.tasks.engine import Display
 from thirdaxis.tasks.hardware import check_launch, rank
-from thirdaxis.tasks.locating import run as locate_run
+from thirdaxis.tasks.locating.run import LOCATE
+from thirdaxis.tasks.pretraining.classify.run import PRETRAIN_CLASSIFY
+from thirdaxis.tasks.pretraining.detect.run import PRETRAIN_DETECT
 from thirdaxis.tasks.run_folder import METRICS, SETTINGS, read_run
 from thirdaxis.tasks.run_page import recorded_results, write_run_page
-from thirdaxis.tasks.segmentation import run as segment_run
 from thirdaxis.tasks.segmentation import summary as segment_summary
+from thirdaxis.tasks.segmentation.run import SEGMENT
 from thirdaxis.tasks.settings import RunSettings
+from thirdaxis.tasks.task import Task
 
 Metrics = dict[str, object]
 
 
-@dataclass(frozen=True)
-class Runner:
-    """How a task trains, and goes on with a run; both return what `metrics.json` holds."""
-
-    train: Callable[[Any, Path, Display | None], Metrics]
-    resume: Callable[[Path, Display | None], Metrics]
-
-
-def _later(module: str) -> Runner:
-    """A task whose module, with its libraries, is imported once it runs."""
-    return Runner(
-        lambda settings, out, display: import_module(module).train(settings, out, display),
-        lambda out, display: import_module(module).resume(out, display),
-    )
-
-
-RUNNERS = {
-    "segment": Runner(segment_run.train, segment_run.resume),
-    "classify": Runner(classify_run.train, classify_run.resume),
-    "detect": Runner(detect_run.train, detect_run.resume),
-    "pretrain-classify": _later("thirdaxis.tasks.pretraining.classify.run"),
-    "pretrain-detect": _later("thirdaxis.tasks.pretraining.detect.run"),
-    "locate": Runner(locate_run.train, locate_run.resume),
+TASKS: dict[str, Task[Any, Any, Any]] = {
+    "segment": SEGMENT,
+    "classify": CLASSIFY,
+    "detect": DETECT,
+    "pretrain-classify": PRETRAIN_CLASSIFY,
+    "pretrain-detect": PRETRAIN_DETECT,
+    "locate": LOCATE,
 }
 
 
@@ -65,8 +49,8 @@ def train(settings: RunSettings, out: Path, display: Display | None = None) -> M
     check_launch(settings.devices, settings.nodes)
     if rank() > 0:
         _wait_for(out)
-        return RUNNERS[settings.task].resume(out, display)
-    return RUNNERS[settings.task].train(settings, out, display)
+        return TASKS[settings.task].resume(out, display)
+    return TASKS[settings.task].train(settings, out, display)
 
 
 def resume(out: Path, display: Display | None = None) -> Metrics:
@@ -84,7 +68,7 @@ def resume(out: Path, display: Display | None = None) -> Metrics:
     """
     settings = read_run(out).settings
     check_launch(settings.devices, settings.nodes)
-    return RUNNERS[settings.task].resume(out, display)
+    return TASKS[settings.task].resume(out, display)
 
 
 def report(out: Path) -> Path:

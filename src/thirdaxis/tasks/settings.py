@@ -22,6 +22,7 @@ def split_names(value: Any) -> Any:
 
 Voxels = Annotated[int, Field(ge=1)]
 Length = Annotated[float, Field(gt=0)]
+Share = Annotated[float, Field(ge=0, lt=1)]
 Size = Annotated[tuple[Voxels, Voxels, Voxels], BeforeValidator(split_words)]
 LengthOrOwn = Annotated[
     Length | None, BeforeValidator(lambda told: None if told in ("own", "none") else told)

@@ -10,7 +10,7 @@ import torch
 from thirdaxis.tasks.engine import Display
 from thirdaxis.tasks.keep import read_checkpoint
 from thirdaxis.tasks.segment import make_settings, resume, train
-from thirdaxis.tasks.segmentation import run as segment_run
+from thirdaxis.tasks.segmentation.run import Segment
 
 EPOCHS = 5
 
@@ -34,7 +34,7 @@ def rows(run):
 def no_scores():
     """Nothing is asked of the end of these runs, which takes longer than their epochs."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(segment_run, "finish", lambda run, say: {})
+        patch.setattr(Segment, "finish", lambda task, run, data, shown: {})
         yield
 
 

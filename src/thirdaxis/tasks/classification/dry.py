@@ -7,16 +7,14 @@ from torch import nn
 
 from thirdaxis.data.medmnist import SETS
 from thirdaxis.data.stand_in import write_stand_in, write_table
-from thirdaxis.tasks.classification.cases import make_plan, read_cases, split_samples
+from thirdaxis.tasks.classification.cases import read_cases
 from thirdaxis.tasks.classification.crops import prepare
-from thirdaxis.tasks.classification.data import ClassifyData
-from thirdaxis.tasks.classification.module import ClassifyModule
 from thirdaxis.tasks.classification.network import make_classifier
 from thirdaxis.tasks.classification.plan import ClassifyPlan
+from thirdaxis.tasks.classification.run import CLASSIFY
 from thirdaxis.tasks.classification.settings import ClassifySettings
 from thirdaxis.tasks.cost import smallest_patch
 from thirdaxis.tasks.engine import no_watch
-from thirdaxis.tasks.one_step import one_step
 
 WHOLE = (32, 32, 32)
 OF_EACH = 4
@@ -124,18 +122,10 @@ def step(settings: ClassifySettings, size: tuple[int, int, int], root: Path) -> 
     }
     settings = settings.model_copy(update=told)
     cases = read_cases(settings)
-    parts = split_samples(cases, settings)
-    training, test = (
-        prepare(cases.named(parts[part], settings.data), settings, no_watch, "")
-        for part in ("training", "test")
-    )
-    plan = make_plan(cases, parts, settings, training.shape)
-    truth = plan.truth(cases.labels(parts["training"]))
-    net = make_classifier(settings, plan).net
-    module = ClassifyModule(net, settings, plan, 1, len(training))
-    loss = one_step(module, ClassifyData((training, truth), None, settings))
-    module.eval()
+    first = CLASSIFY.first_step(settings, cases, root)
+    plan, module = first.run.plan, first.module.eval()
+    held = prepare(cases.named(first.run.test[:1], settings.data), settings, no_watch, "")
     with torch.no_grad():
-        answer = plan.answers(module(test.image(0)[None].float(), test.thickness[0]))
+        answer = plan.answers(module(held.image(0)[None].float(), held.thickness[0]))
     told_of = zip(plan.names, answer.flatten().tolist(), strict=False)
-    return loss, ", ".join(f"{name} {value:.3f}" for name, value in told_of)
+    return first.loss, ", ".join(f"{name} {value:.3f}" for name, value in told_of)

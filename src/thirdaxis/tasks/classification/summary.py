@@ -12,7 +12,7 @@ from thirdaxis.tasks.classification.pictures import (
 )
 from thirdaxis.tasks.classification.predict import answer, load_classifier
 from thirdaxis.tasks.engine import Display
-from thirdaxis.tasks.keep import HISTORY, best_row, read_history
+from thirdaxis.tasks.keep import HISTORY, read_history, told_epochs
 from thirdaxis.tasks.model import keep_model
 from thirdaxis.tasks.pictures import draw_curves
 from thirdaxis.tasks.run_folder import CURVES, METRICS, PICTURES, Run
@@ -41,18 +41,13 @@ def finish(run: Run[Any, Any], cases: Cases, shown: Display) -> dict[str, object
     told = scores.plain()
     write_text(run.folder / SCORES, json_text(told))
     _draw(run, history, scores)
-    best = best_row(history, "val_auc")
     metrics: dict[str, object] = {
-        "epochs": len(history),
-        "steps": int(history[-1]["step"]),
-        "chosen_epoch": len(history) if best is None else int(best["epoch"]) + 1,
-        "validation_auc": None if best is None else best["val_auc"],
+        **told_epochs(history, "auc"),
         "training_samples": len(run.training),
         "validation_samples": len(run.validation),
         "held_out_samples": len(run.test),
         "scores": told["scores"],
         "intervals": told["intervals"],
-        "seconds": round(sum(row["seconds"] for row in history), 2),
     }
     write_text(run.folder / METRICS, json_text(metrics))
     write_run_page(run, recorded_results(run.folder))

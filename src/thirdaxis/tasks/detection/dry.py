@@ -7,13 +7,11 @@ import torch
 from torch import Tensor, nn
 
 from thirdaxis.data.lesions.key_slice import KeySlice, LesionSet
-from thirdaxis.tasks.detection.cases import make_plan, slices_of, split_slices
-from thirdaxis.tasks.detection.data import DetectData
-from thirdaxis.tasks.detection.module import DetectModule
+from thirdaxis.tasks.detection.cases import slices_of
 from thirdaxis.tasks.detection.network import make_lesion_detector
 from thirdaxis.tasks.detection.plan import DetectPlan
+from thirdaxis.tasks.detection.run import DETECT
 from thirdaxis.tasks.detection.settings import DetectSettings
-from thirdaxis.tasks.one_step import one_step
 
 SLICES = 6
 SIDE = 32
@@ -93,13 +91,8 @@ def step(settings: DetectSettings, size: tuple[int, int, int], root: Path) -> tu
         update={"size": side, "scales": None, "official": True, "warmup": 0.0}
     )
     lesions = stand_ins(side, settings.window)
-    parts = split_slices(lesions, settings)
-    plan = make_plan(lesions, parts, settings)
-    net = make_lesion_detector(settings, plan).net
-    training = slices_of(lesions, parts["training"], settings, plan, drawn=True)
-    module = DetectModule(net, settings, plan, 1)
-    loss = one_step(module, DetectData(training, None, settings))
-    sample = slices_of(lesions, parts["test"], settings, plan).sample(0)
+    first = DETECT.first_step(settings, lesions, root)
+    sample = slices_of(lesions, first.run.test, settings, first.run.plan).sample(0)
     with torch.no_grad():
-        (answer,) = net.eval()(sample["image"][None], sample["thickness"][None])
-    return loss, f"{len(answer['boxes'])} boxes"
+        (answer,) = first.module.net.eval()(sample["image"][None], sample["thickness"][None])
+    return first.loss, f"{len(answer['boxes'])} boxes"

@@ -10,12 +10,12 @@ from thirdaxis.metrics.froc import RATES
 from thirdaxis.tasks.classification.evaluate import json_text
 from thirdaxis.tasks.detection.cases import slices_of
 from thirdaxis.tasks.detection.evaluate import Evaluation, Scored, score, write_scores
-from thirdaxis.tasks.detection.froc_plot import draw_froc, froc_line
 from thirdaxis.tasks.detection.key_slices import detect_slices
 from thirdaxis.tasks.detection.page import write_scores_page
 from thirdaxis.tasks.detection.truth import Truth
 from thirdaxis.tasks.engine import Display
-from thirdaxis.tasks.keep import HISTORY, best_row, read_history
+from thirdaxis.tasks.froc.plot import draw_froc, froc_line
+from thirdaxis.tasks.keep import HISTORY, read_history, told_epochs
 from thirdaxis.tasks.model import keep_model, load_model
 from thirdaxis.tasks.pictures import draw_curves
 from thirdaxis.tasks.run_folder import CURVES, METRICS, PICTURES, Run
@@ -49,20 +49,15 @@ def finish(run: Run[Any, Any], lesions: LesionSet, shown: Display) -> dict[str, 
     scores = score(truth, found, draws=settings.draws, seed=settings.seed)
     write_scores(scores, folder)
     _draw(run, history, scores)
-    best = best_row(history, "val_froc")
     every = scores.groups[0]
     metrics: dict[str, object] = {
-        "epochs": len(history),
-        "steps": int(history[-1]["step"]),
-        "chosen_epoch": len(history) if best is None else int(best["epoch"]) + 1,
-        "validation_froc": None if best is None else best["val_froc"],
+        **told_epochs(history, "froc"),
         "training_slices": len(run.training),
         "training_lesions": run.plan.lesions,
         "validation_slices": len(run.validation),
         "test_slices": len(run.test),
         "test_lesions": every.froc.lesions,
         **told_scores(scores),
-        "seconds": round(sum(row["seconds"] for row in history), 2),
         **({"note": note} if note else {}),
     }
     write_text(folder / METRICS, json_text(metrics))

@@ -8,16 +8,13 @@ from thirdaxis.data.lesions.points import point_rows
 from thirdaxis.data.stand_in import write_stand_in
 from thirdaxis.data.volume import read_volume
 from thirdaxis.tasks.cost import smallest_patch
-from thirdaxis.tasks.engine import no_watch
 from thirdaxis.tasks.hardware import pick_device
-from thirdaxis.tasks.locating.data import LocateData
 from thirdaxis.tasks.locating.locator import Locator
-from thirdaxis.tasks.locating.module import LocateModule
 from thirdaxis.tasks.locating.network import make_locator_network
 from thirdaxis.tasks.locating.plan import plan_of
-from thirdaxis.tasks.locating.prepare import boxed_volumes, named, prepare, split_volumes
+from thirdaxis.tasks.locating.prepare import boxed_volumes, named
+from thirdaxis.tasks.locating.run import LOCATE
 from thirdaxis.tasks.locating.settings import LocateSettings
-from thirdaxis.tasks.one_step import one_step
 
 CASES = 4
 
@@ -72,14 +69,9 @@ def step(settings: LocateSettings, patch: tuple[int, int, int], root: Path) -> t
     settings = settings.model_copy(update=told)
     write_data(settings, patch, root)
     volumes = boxed_volumes(settings)
-    parts = split_volumes(volumes, settings)
-    plan = plan_of(settings, 1)
-    net = make_locator_network(settings, plan).net
-    training = prepare(named(volumes, parts["training"], ""), settings, plan, no_watch, "")
-    module = LocateModule(net, settings, plan, steps=1)
-    loss = one_step(module, LocateData(training, [], settings))
-    locator = Locator(net.eval(), settings, plan, pick_device("cpu"))
-    held = named(volumes, parts["test"], "")[0]
+    first = LOCATE.first_step(settings, volumes, root)
+    locator = Locator(first.module.net.eval(), settings, first.run.plan, pick_device("cpu"))
+    held = named(volumes, first.run.test, "")[0]
     heat = locator.heat(read_volume(held.file))
     points = point_rows(held.name, locator.points(heat), held.grid)
-    return loss, f"a heat map of {'×'.join(map(str, heat.shape))}, {len(points)} peaks"
+    return first.loss, f"a heat map of {'×'.join(map(str, heat.shape))}, {len(points)} peaks"

@@ -8,13 +8,13 @@ from thirdaxis.tasks.settings import (
     HounsfieldWindow,
     Millimetres,
     RunSettings,
+    Share,
     Size,
     Spacing,
     When,
     split_words,
 )
 
-Share = Annotated[float, Field(ge=0, lt=1)]
 Shares = Annotated[tuple[Share, Share, Share], BeforeValidator(split_words)]
 
 

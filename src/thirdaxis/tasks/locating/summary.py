@@ -8,9 +8,10 @@ from thirdaxis.data.lesions.volumes import BoxedVolume
 from thirdaxis.data.phantoms.sets import phantom_note
 from thirdaxis.data.volume import read_volume
 from thirdaxis.tasks.classification.evaluate import json_text
-from thirdaxis.tasks.detection.froc_plot import draw_froc
 from thirdaxis.tasks.engine import Display
-from thirdaxis.tasks.keep import HISTORY, best_row, read_history
+from thirdaxis.tasks.froc.page import outcome
+from thirdaxis.tasks.froc.plot import draw_froc
+from thirdaxis.tasks.keep import HISTORY, read_history, told_epochs
 from thirdaxis.tasks.locating.evaluate import Evaluation, Truth, score, write_scores
 from thirdaxis.tasks.locating.locator import Locator, load_locator
 from thirdaxis.tasks.locating.page import curve_of, shown_points, turned_grey, write_scores_page
@@ -56,19 +57,14 @@ def finish(
     write_scores(scores, folder)
     draw_curves(history, folder / CURVES)
     _draw(run, scores, locator)
-    best = best_row(history, "val_froc")
     metrics: dict[str, object] = {
-        "epochs": len(history),
-        "steps": int(history[-1]["step"]),
-        "chosen_epoch": len(history) if best is None else int(best["epoch"]) + 1,
-        "validation_froc": None if best is None else best["val_froc"],
+        **told_epochs(history, "froc"),
         "training_volumes": len(run.training),
         "training_lesions": run.plan.lesions,
         "validation_volumes": len(run.validation),
         "test_volumes": len(run.test),
         "test_lesions": scores.froc.lesions,
         **scores.plain(),
-        "seconds": round(sum(row["seconds"] for row in history), 2),
         **({"note": note} if note else {}),
     }
     write_text(folder / METRICS, json_text(metrics))
@@ -101,8 +97,7 @@ def _draw(run: Run[Any, Any], scores: Evaluation, locator: Locator) -> None:
             shown_points(scores, row.name),
             volume.boxes,
             heat.array[0].numpy(),
-            f"{word}: {row.name}, {row.missed} of {row.lesions} lesions missed, {row.alarms} false "
-            f"positives from a score of {scores.threshold:.2f}",
+            f"{word}: {outcome(row)} from a score of {scores.threshold:.2f}",
         )
         save_figure(figure, pictures / f"projections-{word}.png")
     write_scores_page(scores, run.folder, f"Scores of {run.folder.name}")

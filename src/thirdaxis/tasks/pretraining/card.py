@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import yaml
 from torch import nn
@@ -39,6 +39,16 @@ class Pretrained:
     steps: int
     scores: Mapping[str, float]
     note: str = ""
+
+    @classmethod
+    def of(
+        cls,
+        epochs: Mapping[str, Any],
+        data: Mapping[str, int | str],
+        scores: Mapping[str, float],
+    ) -> Self:
+        """The same from what `told_epochs` tells of the training."""
+        return cls(data, epochs["epochs"], epochs["chosen_epoch"], epochs["steps"], scores)
 
 
 def write_pretrained(

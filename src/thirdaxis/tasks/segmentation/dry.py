@@ -7,16 +7,11 @@ from torch import nn
 from thirdaxis.data.patients import TABLE
 from thirdaxis.data.stand_in import write_stand_in, write_table
 from thirdaxis.tasks.cost import smallest_patch
-from thirdaxis.tasks.engine import no_watch
-from thirdaxis.tasks.one_step import one_step
-from thirdaxis.tasks.run_folder import cases_named, split_cases
-from thirdaxis.tasks.segmentation.data import SegmentData
-from thirdaxis.tasks.segmentation.module import SegmentModule
 from thirdaxis.tasks.segmentation.network import make_network
 from thirdaxis.tasks.segmentation.plan import Plan
-from thirdaxis.tasks.segmentation.prepare import LARGEST_PATCH, data_folder, make_plan, prepare
-from thirdaxis.tasks.segmentation.preprocess import preprocessing
+from thirdaxis.tasks.segmentation.prepare import LARGEST_PATCH, data_folder
 from thirdaxis.tasks.segmentation.regions import scored
+from thirdaxis.tasks.segmentation.run import SEGMENT
 from thirdaxis.tasks.segmentation.settings import SegmentSettings
 from thirdaxis.tasks.segmentation.windows import logits_of
 
@@ -82,21 +77,14 @@ def step(settings: SegmentSettings, patch: tuple[int, int, int], root: Path) -> 
     told = {"data": str(root), "patch": patch, "patient": settings.patient if listed else None}
     settings = settings.model_copy(update=told)
     write_data(settings, patch, root)
-    folder = data_folder(settings)
-    training, validation = (cases_named(folder, n) for n in split_cases(settings, folder))
-    plan = make_plan(settings, folder, training, no_watch)
-    net = make_network(settings, plan).net
-    steps = preprocessing(settings, plan)
-    both = [prepare(cases, plan, steps, None, no_watch, "") for cases in (training, validation)]
-    module = SegmentModule(net, settings, plan, steps=1)
-    loss = one_step(module, SegmentData(both[0], both[1], settings, plan))
-    scan = both[1][0]
+    first = SEGMENT.first_step(settings, data_folder(settings), root)
+    scan = first.feed.validation[0]
     answer = logits_of(
-        net.eval(),
+        first.module.net.eval(),
         scan.image,
-        plan.patch,
+        first.run.plan.patch,
         settings.overlap,
         thickness=scan.spacing[0],
         rim=settings.loss_rim,
     )
-    return loss, str(tuple(answer.shape))
+    return first.loss, str(tuple(answer.shape))

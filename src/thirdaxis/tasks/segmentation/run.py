@@ -1,21 +1,14 @@
-"""A whole training run: from a data set to a folder with a trained network and its scores."""
+"""A whole segmentation run: from a data set to a folder with a trained network and its scores."""
 
-from dataclasses import replace
 from pathlib import Path
 
+from torch import nn
+
 import thirdaxis
+from thirdaxis.data.folder import Folder
 from thirdaxis.errors import InputError
-from thirdaxis.tasks.engine import Display, fit, last_checkpoint, steps_of
-from thirdaxis.tasks.hardware import pick_accelerator, rank
-from thirdaxis.tasks.network import Made
-from thirdaxis.tasks.run_folder import (
-    Run,
-    cases_named,
-    new_run_folder,
-    read_run,
-    split_cases,
-    write_run,
-)
+from thirdaxis.tasks.engine import Display
+from thirdaxis.tasks.run_folder import Run, cases_named, split_cases
 from thirdaxis.tasks.segmentation.data import SegmentData
 from thirdaxis.tasks.segmentation.module import SegmentModule
 from thirdaxis.tasks.segmentation.network import make_network
@@ -25,64 +18,61 @@ from thirdaxis.tasks.segmentation.preprocess import preprocessing
 from thirdaxis.tasks.segmentation.regions import scored
 from thirdaxis.tasks.segmentation.settings import SegmentSettings
 from thirdaxis.tasks.segmentation.summary import finish
+from thirdaxis.tasks.task import Parts, Task
 
 SegmentRun = Run[SegmentSettings, Plan]
 
 
-def train(
-    settings: SegmentSettings, out: Path, display: Display | None = None
-) -> dict[str, object]:
-    """Trains a converted network and leaves a run folder; see `thirdaxis.tasks.runs.train`."""
-    shown = display or Display()
-    pick_accelerator(settings.accelerator, settings.devices)
-    with new_run_folder(out) as partial:
-        folder = data_folder(settings)
-        training, validation = split_cases(settings, folder)
-        cases = cases_named(folder, training)
-        scored(settings, folder.labels)
-        pinned = settings.pinned()
-        plan = make_plan(pinned, folder, cases, shown.watch)
-        run = Run(partial, pinned, plan, tuple(training), tuple(validation))
-        made = make_network(pinned, plan)
-        data = _data(run, shown)
-        conversion = thirdaxis.report(made.net, (1, len(plan.channels), *plan.patch))
-        write_run(partial, run, str(conversion), made.told())
-    run = replace(run, folder=out)
-    _fit(run, made, data, shown, None)
-    return finish(run, shown.say)
+class Segment(Task[SegmentSettings, Plan, Folder]):
+    """Scans to label maps."""
 
+    network = staticmethod(make_network)
+    finish = staticmethod(finish)
 
-def resume(out: Path, display: Display | None = None) -> dict[str, object]:
-    """Goes on with a run; see `thirdaxis.tasks.runs.resume`."""
-    shown = display or Display()
-    run = read_run(out)
-    last, over = last_checkpoint(run)
-    if over:
-        shown.say(f"{out}: nothing is left to train")
-    else:
-        made = make_network(run.settings, run.plan, load=last is None)
-        _fit(run, made, _data(run, shown), shown, last)
-    return finish(run, shown.say) if rank() == 0 else {}
+    def read(self, settings: SegmentSettings, shown: Display) -> Folder:
+        """The files of the data set."""
+        return data_folder(settings)
 
+    def begin(self, settings: SegmentSettings, data: Folder, shown: Display) -> tuple[Parts, Plan]:
+        """Parts by patient; what the training scans' spacing and size decide."""
+        training, validation = split_cases(settings, data)
+        scored(settings, data.labels)
+        plan = make_plan(settings, data, cases_named(data, training), shown.watch)
+        return {"training": training, "validation": validation}, plan
 
-def _data(run: SegmentRun, shown: Display) -> SegmentData:
-    settings = run.settings
-    folder = data_folder(settings)
-    if folder.labels != run.plan.labels:
-        raise InputError(f"{settings.data}: its labels are not those the run began with")
-    steps = preprocessing(settings, run.plan)
-    cache = Path(settings.cache) if settings.cache else None
-    both = [
-        prepare(cases_named(folder, names), run.plan, steps, cache, shown.watch, what)
-        for names, what in (
-            (run.training, "reading training scans"),
-            (run.validation, "reading held-out scans"),
+    def check(self, run: SegmentRun, data: Folder) -> None:
+        """Refuses other labels."""
+        if data.labels != run.plan.labels:
+            raise InputError(f"{run.settings.data}: its labels are not those the run began with")
+
+    def feed(self, run: SegmentRun, data: Folder, shown: Display) -> SegmentData:
+        """Patches of training scans, and held-out scans whole."""
+        settings = run.settings
+        steps = preprocessing(settings, run.plan)
+        cache = Path(settings.cache) if settings.cache else None
+        training, held = (
+            prepare(cases_named(data, names), run.plan, steps, cache, shown.watch, what)
+            for names, what in (
+                (run.training, "reading training scans"),
+                (run.validation, "reading held-out scans"),
+            )
         )
-    ]
-    return SegmentData(both[0], both[1], settings, run.plan)
+        return SegmentData(training, held, settings, run.plan)
+
+    def conversion(self, net: nn.Module, run: SegmentRun, shown: Display) -> str:
+        """The converter's report."""
+        return str(thirdaxis.report(net, (1, *self.sample(run))))
+
+    def module(
+        self, net: nn.Module, run: SegmentRun, feed: SegmentData, steps: int
+    ) -> SegmentModule:
+        """Losses over voxels, Dice over whole scans."""
+        return SegmentModule(net, run.settings, run.plan, steps)
+
+    def sample(self, run: SegmentRun) -> tuple[int, int, int, int]:
+        """(C, D, H, W) of a patch."""
+        return (len(run.plan.channels), *run.plan.patch)
 
 
-def _fit(run: SegmentRun, made: Made, data: SegmentData, shown: Display, last: Path | None) -> None:
-    steps = steps_of(run.settings, data.batches)
-    module = SegmentModule(made.net, run.settings, run.plan, steps)
-    fit(run, module, data, shown, last, (len(run.plan.channels), *run.plan.patch))
+SEGMENT = Segment()
+train, resume = SEGMENT.train, SEGMENT.resume

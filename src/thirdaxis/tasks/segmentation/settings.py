@@ -9,13 +9,13 @@ from thirdaxis.data.patients import TABLE
 from thirdaxis.tasks.settings import (
     HounsfieldWindow,
     RunSettings,
+    Share,
     Size,
     Spacing,
     When,
     split_words,
 )
 
-Share = Annotated[float, Field(ge=0, lt=1)]
 Augment = Annotated[
     Literal["light", "lidc", "ahnet", "none"],
     BeforeValidator(lambda told: ("light" if told else "none") if isinstance(told, bool) else told),

@@ -2,12 +2,13 @@
 
 import json
 import math
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from thirdaxis.atomic import write_text
+from thirdaxis.data.folder import Folder
 from thirdaxis.data.volume import read_labels, write_labels
+from thirdaxis.tasks.engine import Display
 from thirdaxis.tasks.keep import HISTORY, best_row, read_history
 from thirdaxis.tasks.model import keep_model
 from thirdaxis.tasks.page import Section
@@ -16,29 +17,30 @@ from thirdaxis.tasks.run_folder import CURVES, METRICS, PICTURES, VALIDATION, Ru
 from thirdaxis.tasks.run_page import write_run_page
 from thirdaxis.tasks.segmentation.evaluate import Evaluation, evaluate, score
 from thirdaxis.tasks.segmentation.model import load_segmenter
-from thirdaxis.tasks.segmentation.prepare import data_folder, labelled_case
+from thirdaxis.tasks.segmentation.prepare import labelled_case
 from thirdaxis.tasks.segmentation.regions import scored
 from thirdaxis.tasks.segmentation.scores_page import case_sections, numbers
 
 
-def finish(run: Run, say: Callable[[str], None]) -> dict[str, object]:
+def finish(run: Run[Any, Any], data: Folder, shown: Display) -> dict[str, object]:
     """Scores the best network on the held-out scans' own grids and draws what it found.
 
     Args:
         run: a run whose epochs are done.
-        say: told one line at the end.
+        data: its data set.
+        shown: how the run shows itself.
 
     Returns:
         What `metrics.json` holds: the best epoch, its validation Dice on the network's grid, the
         final scores by class, steps and time.
     """
     history = read_history(run.folder / HISTORY)
-    _predict_held_out(run)
+    _predict_held_out(run, data)
     labels = scored(run.settings, run.plan.labels)
     scores = evaluate(run.folder / VALIDATION, run.folder, labels=labels)
     draw_curves(history, run.folder / CURVES)
     table = scores.summary()
-    pictures = _draw_cases(run, scores)
+    pictures = _draw_cases(run, data, scores)
     best = best_row(history, "val_dice")
     steps = history[-1]["step"]
     seconds = sum(row["seconds"] for row in history)
@@ -58,7 +60,7 @@ def finish(run: Run, say: Callable[[str], None]) -> dict[str, object]:
     _page(run, scores)
     mean = table["mean"]
     lost = f" ({mean['hd95_infinite']} infinite)" if mean["hd95_infinite"] else ""
-    say(
+    shown.say(
         f"held-out scans: Dice {mean['dice_mean']:.4f}, over all voxels {mean['dice_global']:.4f},"
         f" HD95 {mean['hd95_mm_mean']:.2f} mm{lost}; see {run.folder}"
     )
@@ -86,9 +88,8 @@ def _page(run: Run[Any, Any], scores: Evaluation) -> Path:
     return write_run_page(run, results)
 
 
-def _predict_held_out(run: Run) -> None:
+def _predict_held_out(run: Run, folder: Folder) -> None:
     segmenter = load_segmenter(run.folder)
-    folder = data_folder(run.settings)
     target = run.folder / VALIDATION
     target.mkdir(exist_ok=True)
     for case in cases_named(folder, run.validation):
@@ -96,7 +97,7 @@ def _predict_held_out(run: Run) -> None:
         write_labels(target / f"{case.name}.nii.gz", segmenter(image), image.affine)
 
 
-def _draw_cases(run: Run, scores: Evaluation) -> dict[str, str]:
+def _draw_cases(run: Run, folder: Folder, scores: Evaluation) -> dict[str, str]:
     """Draws the worst, the median and the best case by mean Dice; returns which they were."""
     rows = sorted(
         (row for row in scores.rows if not math.isnan(row.mean_dice)),
@@ -104,7 +105,6 @@ def _draw_cases(run: Run, scores: Evaluation) -> dict[str, str]:
     )
     if not rows:
         return {}
-    folder = data_folder(run.settings)
     target = run.folder / PICTURES
     target.mkdir(exist_ok=True)
     chosen = {"worst": rows[0], "median": rows[len(rows) // 2], "best": rows[-1]}

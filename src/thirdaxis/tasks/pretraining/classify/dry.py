@@ -8,11 +8,9 @@ from PIL import Image
 from torch import Tensor, nn
 
 from thirdaxis.data.photographs.parts import read_photographs
-from thirdaxis.tasks.one_step import one_step
-from thirdaxis.tasks.pretraining.classify.data import HeldViews, PhotographData
-from thirdaxis.tasks.pretraining.classify.module import ClassifyPretrainModule
+from thirdaxis.tasks.pretraining.classify.data import HeldViews
 from thirdaxis.tasks.pretraining.classify.network import make_pretrainee
-from thirdaxis.tasks.pretraining.classify.run import make_plan
+from thirdaxis.tasks.pretraining.classify.run import PRETRAIN_CLASSIFY
 from thirdaxis.tasks.pretraining.classify.settings import ClassifyPretrainSettings
 
 CLASSES = 1000
@@ -78,11 +76,8 @@ def step(
     settings = settings.model_copy(update=told)
     write_data(root, 2 * settings.size)
     parts = read_photographs(settings.data, folds=2)
-    net = make_pretrainee(settings, len(NAMES)).net
-    module = ClassifyPretrainModule(net, settings, make_plan(parts), 1)
-    loss = one_step(module, PhotographData(*parts, settings, 0))
-    module.eval()
+    first = PRETRAIN_CLASSIFY.first_step(settings, parts, root)
     with torch.no_grad():
-        answer = module(HeldViews(parts[1], settings)[0]["image"][None]).softmax(1)[0]
+        answer = first.module.eval()(HeldViews(parts[1], settings)[0]["image"][None]).softmax(1)[0]
     shown = zip(NAMES, answer.tolist(), strict=True)
-    return loss, ", ".join(f"{name} {value:.3f}" for name, value in shown)
+    return first.loss, ", ".join(f"{name} {value:.3f}" for name, value in shown)

@@ -10,17 +10,10 @@ from torch import nn
 
 from thirdaxis.tasks.detection.dry import SIDE, Trunk
 from thirdaxis.tasks.engine import say_nothing
-from thirdaxis.tasks.one_step import one_step
-from thirdaxis.tasks.pretraining.detect.cases import (
-    part,
-    plan_of,
-    read_photographs,
-    split_photographs,
-)
-from thirdaxis.tasks.pretraining.detect.data import PhotographData, Photographs
-from thirdaxis.tasks.pretraining.detect.module import PhotographModule
+from thirdaxis.tasks.pretraining.detect.cases import read_photographs
 from thirdaxis.tasks.pretraining.detect.network import make_photograph_detector
 from thirdaxis.tasks.pretraining.detect.plan import SLICES, DetectPretrainPlan
+from thirdaxis.tasks.pretraining.detect.run import PRETRAIN_DETECT
 from thirdaxis.tasks.pretraining.detect.settings import DetectPretrainSettings
 
 CATEGORIES = 80  # of MS-COCO
@@ -81,17 +74,8 @@ def step(
     told |= {"validation": None, "validation_pictures": None}
     settings = settings.model_copy(update=told | {"scales": (side,), "size": side, "warmup": 0.0})
     sets = read_photographs(settings, say_nothing)
-    training, held = split_photographs(sets, settings)
-    plan = plan_of(sets, training, held, settings)
-    net = make_photograph_detector(settings, plan).net
-    data = PhotographData(
-        Photographs(part(sets[0], training), settings, training=True),
-        Photographs(part(sets[1], held), settings, training=False),
-        settings,
-        0,
-    )
-    loss = one_step(PhotographModule(net, settings, plan, 1, part(sets[1], held)), data)
-    batch = next(iter(data.val_dataloader()))
+    first = PRETRAIN_DETECT.first_step(settings, sets, root)
+    batch = next(iter(first.feed.val_dataloader()))
     with torch.no_grad():
-        answer = net.eval()(batch["image"])[0]
-    return loss, f"{len(answer['boxes'])} boxes"
+        answer = first.module.net.eval()(batch["image"])[0]
+    return first.loss, f"{len(answer['boxes'])} boxes"

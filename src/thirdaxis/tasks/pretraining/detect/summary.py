@@ -12,7 +12,7 @@ from thirdaxis.nets.saved import fill_exactly
 from thirdaxis.tasks.classification.evaluate import json_text
 from thirdaxis.tasks.engine import Display, Watch, no_watch
 from thirdaxis.tasks.hardware import autocast, pick_device
-from thirdaxis.tasks.keep import BEST, HISTORY, LAST, best_row, read_checkpoint, read_history
+from thirdaxis.tasks.keep import BEST, HISTORY, LAST, read_checkpoint, read_history, told_epochs
 from thirdaxis.tasks.pictures import draw_curves
 from thirdaxis.tasks.pretraining.card import Pretrained, write_pretrained
 from thirdaxis.tasks.pretraining.detect.cases import part
@@ -64,9 +64,9 @@ def finish(run: Run[Any, Any], sets: tuple[CocoSet, CocoSet], shown: Display) ->
     """
     settings, plan, folder = run.settings, run.plan, run.folder
     history = read_history(folder / HISTORY)
-    best = best_row(history, "val_ap")
-    chosen = len(history) if best is None else int(best["epoch"]) + 1
-    net = _filled(run, BEST if best else LAST).to(pick_device(settings.accelerator))
+    epochs = told_epochs(history, "ap")
+    chosen = LAST if epochs["validation_ap"] is None else BEST
+    net = _filled(run, chosen).to(pick_device(settings.accelerator))
     held = part(sets[1], run.validation)
     found = detect_photographs(net, held, settings, shown.watch)
     numbers, classes = scored(found, held.pictures)
@@ -74,10 +74,7 @@ def finish(run: Run[Any, Any], sets: tuple[CocoSet, CocoSet], shown: Display) ->
     known = {name: value for name, value in (numbers | by_name).items() if not math.isnan(value)}
     pictures = read_checkpoint(folder / LAST)[DAMAGE]
     metrics: dict[str, object] = {
-        "epochs": len(history),
-        "steps": int(history[-1]["step"]),
-        "chosen_epoch": chosen,
-        "validation_ap": None if best is None else best["val_ap"],
+        **epochs,
         "training_pictures": plan.pictures,
         "training_boxes": plan.boxes,
         "categories": len(plan.names),
@@ -87,7 +84,6 @@ def finish(run: Run[Any, Any], sets: tuple[CocoSet, CocoSet], shown: Display) ->
         "converted": len(pictures["converted"]),
         "scores": known,
         "intervals": {},
-        "seconds": round(sum(row["seconds"] for row in history), 2),
     }
     write_text(folder / METRICS, json_text(metrics))
     draw_curves(history, folder / CURVES)
@@ -103,8 +99,7 @@ def finish(run: Run[Any, Any], sets: tuple[CocoSet, CocoSet], shown: Display) ->
         "pictures converted to RGB": len(pictures["converted"]),
     }
     scores = {name: known[name] for name in numbers if name in known}
-    told = Pretrained(data, len(history), chosen, int(history[-1]["step"]), scores)
-    file = write_pretrained(folder, net, settings, told)
+    file = write_pretrained(folder, net, settings, Pretrained.of(epochs, data, scores))
     shown.say(
         f"held-out pictures: AP {numbers['ap']:.4f}, at an overlap of 0.5 {numbers['ap50']:.4f}, "
         f"{len(held.pictures)} pictures; weights: {file}"

@@ -12,7 +12,7 @@ from thirdaxis.nets.saved import fill_exactly
 from thirdaxis.tasks.classification.evaluate import json_text
 from thirdaxis.tasks.engine import Display
 from thirdaxis.tasks.hardware import autocast, pick_device
-from thirdaxis.tasks.keep import BEST, HISTORY, LAST, best_row, read_checkpoint, read_history
+from thirdaxis.tasks.keep import BEST, HISTORY, LAST, read_checkpoint, read_history, told_epochs
 from thirdaxis.tasks.kernel_pictures import draw_kernels
 from thirdaxis.tasks.pictures import draw_curves
 from thirdaxis.tasks.pretraining.card import Pretrained, write_pretrained
@@ -24,12 +24,14 @@ from thirdaxis.tasks.run_folder import CURVES, METRICS, PICTURES, Run
 from thirdaxis.tasks.run_page import recorded_results, write_run_page
 
 
-def finish(run: Run[Any, Any], held: Pictures, shown: Display) -> dict[str, object]:
+def finish(
+    run: Run[Any, Any], both: tuple[Pictures, Pictures], shown: Display
+) -> dict[str, object]:
     """Writes the weights of the best epoch and their card, curves, scores and page.
 
     Args:
         run: a run whose epochs are done.
-        held: its held-out pictures.
+        both: its training and held-out pictures.
         shown: how the run shows itself.
 
     Returns:
@@ -38,12 +40,13 @@ def finish(run: Run[Any, Any], held: Pictures, shown: Display) -> dict[str, obje
     """
     settings, plan = run.settings, run.plan
     history = read_history(run.folder / HISTORY)
-    best = best_row(history, "val_top-1")
-    state = read_checkpoint(run.folder / (LAST if best is None else BEST))["state_dict"]
+    epochs = told_epochs(history, "top-1")
+    chosen = LAST if epochs["validation_top-1"] is None else BEST
+    state = read_checkpoint(run.folder / chosen)["state_dict"]
     net = make_pretrainee(settings, len(plan.names), load=False).net
     inner = {k.removeprefix("net."): v for k, v in state.items() if k.startswith("net.")}
     fill_exactly(net, inner, f"{run.folder}: its checkpoint is not of its network")
-    scores = judged(net, held, settings, shown)
+    scores = judged(net, both[1], settings, shown)
     found = read_checkpoint(run.folder / LAST)[DAMAGE]
     counts = {
         "pictures": plan.training,
@@ -52,29 +55,19 @@ def finish(run: Run[Any, Any], held: Pictures, shown: Display) -> dict[str, obje
         "damaged pictures left out": len(found["damaged"]),
         "pictures converted to RGB": len(found["converted"]),
     }
-    told = Pretrained(
-        data=counts,
-        epochs=len(history),
-        chosen_epoch=len(history) if best is None else int(best["epoch"]) + 1,
-        steps=int(history[-1]["step"]),
-        scores=scores,
-    )
-    file = write_pretrained(run.folder, net, settings, told)
+    file = write_pretrained(run.folder, net, settings, Pretrained.of(epochs, counts, scores))
     draw_curves(history, run.folder / CURVES)
     if settings.fusion == "i3d":
         (run.folder / PICTURES).mkdir(exist_ok=True)
         draw_kernels(first_kernels(net.state_dict()), run.folder / PICTURES / "first kernels.png")
     metrics: dict[str, object] = {
-        "epochs": told.epochs,
-        "steps": told.steps,
-        "chosen_epoch": told.chosen_epoch,
+        **epochs,
         "training_pictures": plan.training,
         "held_out_pictures": plan.validation,
         "damaged": found["damaged"],
         "converted": len(found["converted"]),
         "scores": scores,
         "intervals": {},
-        "seconds": round(sum(row["seconds"] for row in history), 2),
     }
     write_text(run.folder / METRICS, json_text(metrics))
     write_run_page(run, recorded_results(run.folder))
