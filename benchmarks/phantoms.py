@@ -9,30 +9,32 @@ kept, so that it can be stopped and started again; the table is written again af
 """
 
 import argparse
-import csv
 import itertools
 import statistics
-from collections.abc import Callable
-from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 import runs
 import tables
 import yaml
+from phantom_scores import (
+    THIN,
+    between,
+    closed_line,
+    covered_lesions,
+    means_of,
+    test_slices,
+)
 
-from thirdaxis.data.lesions.deeplesion import read_deeplesion
 from thirdaxis.data.lesions.detections import read_detections
-from thirdaxis.data.lesions.key_slice import KeySlice
 from thirdaxis.data.phantoms.sets import phantom_note
 from thirdaxis.metrics.bootstrap import bootstrap
-from thirdaxis.metrics.froc import HEADLINE, RATES, Froc, froc
+from thirdaxis.metrics.froc import RATES, Froc, froc
 from thirdaxis.tasks.froc.plot import draw_froc, froc_line
 
 Row = tuple[str, int]
 FUSIONS = ("slicewise", "i3d", "p3d", "acs", "tsm", "alignshift", "a3d")
 EVERY: list[Row] = [(fusion, depth) for depth in (3, 7) for fusion in FUSIONS]
-THIN, THICK = 2.0, 5.0
 
 
 def settings_of(row: Row, seed: int, told: argparse.Namespace) -> dict[str, object]:
@@ -84,12 +86,6 @@ def train(row: Row, seed: int, told: argparse.Namespace) -> None:
     runs.train(folder, ["--settings", str(settings)], told.threads)
 
 
-@lru_cache
-def test_slices(data: Path) -> tuple[KeySlice, ...]:
-    """The key slices that all runs are judged by."""
-    return tuple(one for one in read_deeplesion(data).slices if one.split == "test")
-
-
 def scored_of(row: Row, seed: int, told: argparse.Namespace) -> Froc:
     """What a finished run found on the test slices, matched."""
     found = read_detections(folder_of(row, seed, told) / "detections.json")
@@ -107,44 +103,6 @@ def finished(told: argparse.Namespace) -> dict[Row, dict[int, Froc]]:
         }
         for row in EVERY
     }
-
-
-@lru_cache
-def covered_lesions(data: Path) -> list[bool]:
-    """Of each lesion of the test slices, whether only the comparison of slices tells it."""
-    of: dict[str, list[bool]] = {}
-    with (data / "things.csv").open(encoding="utf-8", newline="") as stream:
-        for row in csv.DictReader(stream):
-            series, _, number = row["File_name"].removesuffix(".png").rpartition("_")
-            if row["kind"] == "nodule":
-                of.setdefault(f"{series}/{number}", []).append(row["covered"] == "1")
-    return [one for key in test_slices(data) for one in of[key.name]]
-
-
-def means_of(scored: list[Froc], slices: tuple[KeySlice, ...]) -> Callable[..., dict[str, float]]:
-    """The mean FROC of runs over all slices, thin and thick ones, by how often each one counts."""
-    kinds = {
-        "all": [True] * len(slices),
-        "thin": [one.spacing[0] <= THIN for one in slices],
-        "thick": [one.spacing[0] == THICK for one in slices],
-    }
-    parts = {}
-    for kind, chosen in kinds.items():
-        places = np.flatnonzero(chosen)
-        names = [slices[place].name for place in places]
-        if names:
-            parts[kind] = places, [one.part(names) for one in scored]
-
-    def means(weights: np.ndarray) -> dict[str, float]:
-        found = {kind: float("nan") for kind in kinds}
-        for kind, (places, same) in parts.items():
-            if weights[places].any():
-                curves = [one.curve(weights[places]) for one in same]
-                values = [np.interp(RATES[:HEADLINE], *curve).mean() for curve in curves]
-                found[kind] = float(np.mean(values))
-        return found | {"gap": found["thin"] - found["thick"]}
-
-    return means
 
 
 def line_of(row: Row, done: dict[Row, dict[int, Froc]], told: argparse.Namespace) -> str:
@@ -191,11 +149,6 @@ def line_of(row: Row, done: dict[Row, dict[int, Froc]], told: argparse.Namespace
     return f"| {' | '.join(cells)} | {statistics.fmean(seconds):.0f} |"
 
 
-def between(ends: tuple[float, float]) -> str:
-    """An interval as the table tells it."""
-    return f"{ends[0]:.3f} to {ends[1]:.3f}"
-
-
 def write_table(told: argparse.Namespace) -> None:
     """Writes the table, and a picture of the curves beside the runs, of what is finished."""
     done = finished(told)
@@ -236,6 +189,17 @@ def write_table(told: argparse.Namespace) -> None:
         + " | thin | thick | thin − thick | open | covered | more than slicewise | seconds |",
         "|" + "---|" * (12 + len(RATES)),
     ]
+    shifted = [
+        closed_line(depth, done["tsm", depth], done["alignshift", depth], slices)
+        for depth in (3, 7)
+        if done["tsm", depth].keys() & done["alignshift", depth].keys()
+    ]
+    if shifted:
+        lines += [
+            "",
+            "How much nearer thin and thick are with alignshift than with tsm:",
+        ]
+        lines += ["", "| slices | runs | nearer by | 95 % |", "|---|---|---|---|", *shifted]
     tables.leave("phantoms", "Lesion phantoms", [*head, *lines], told.command)
 
 
