@@ -6,7 +6,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from thirdaxis.axes import DEPTH, Geometry
+from thirdaxis.axes import DEPTH, HEIGHT, Geometry
 from thirdaxis.errors import InputError, UsageError
 from thirdaxis.fusion.base import Layer, Mixing, Operator, OwningFusion
 from thirdaxis.fusion.thickness import reach
@@ -113,10 +113,14 @@ class Mix(Mixing, Operator):
                 f"which are {self.mix.shape[0]} at a layer that got {x.shape[DEPTH]}: give volumes "
                 f"of {self.settings.depth}, or convert with A3D(depth=...)"
             )
-        if self.settings.reference is None:
-            return torch.einsum("ncdhw,dkc->nckhw", x, self.mix.to(x.dtype))
-        share = reach(geometry, self.settings.reference, "a3d with a reference thickness")
-        return torch.einsum("ncdhw,ndkc->nckhw", x, shortened(self.mix, share).to(x.dtype))
+        mix = self.mix
+        if self.settings.reference is not None:
+            share = reach(geometry, self.settings.reference, "a3d with a reference thickness")
+            mix = shortened(mix, share)
+        # Each channel's slices are multiplied where they lie; einsum would lay the volume anew,
+        # which takes twice to five times as long on a CPU.
+        into = mix.movedim(-1, -3).transpose(-1, -2).to(x.dtype)  # ([N,] C, to, from)
+        return (into @ x.flatten(HEIGHT)).unflatten(HEIGHT, x.shape[HEIGHT:])
 
 
 def shortened(mix: Tensor, share: Tensor) -> Tensor:
