@@ -96,9 +96,9 @@ def main() -> None:
             "",
             f"`{told.network}` as a U-Net's encoder, `{told.fusion}`, {told.steps} steps of 2 "
             f"patches in {told.precision}; slices: {told.flat_steps} steps of 32 patches of "
-            f"1,{told.flat} voxels before, from a random start. Folds 0 to {fold} of 5, each "
-            f"patient held out once: {len(dice['random'])} scans. Dice of a scan is the mean over "
-            "its labels; intervals are bootstrapped over scans.",
+            f"1,{told.flat} voxels before, from a random start. Folds {told.folds} of 5, up to "
+            f"{fold}, each patient held out once: {len(dice['random'])} scans. Dice of a scan is "
+            "the mean over its labels; intervals are bootstrapped over scans.",
             "",
         ]
         tables.leave(
