@@ -6,7 +6,7 @@ from thirdaxis.errors import InputError, UsageError
 from thirdaxis.tasks.engine import Display
 from thirdaxis.tasks.keep import read_checkpoint
 from thirdaxis.tasks.run_folder import read_run
-from thirdaxis.tasks.segmentation import run as segment_run
+from thirdaxis.tasks.segmentation.run import Segment
 from thirdaxis.tasks.stages import (
     check_reached,
     check_stages,
@@ -26,11 +26,11 @@ RUNS = ((1, "slices"), (2, "volumes"))
 def told(tmp_path, make_phantoms, phantom_settings, monkeypatch):
     """Two stages that take seconds; their scores are not asked for."""
 
-    def finish(run, say):
+    def finish(task, run, data, shown):
         (run.folder / "metrics.json").write_text("{}", encoding="utf-8")
         return {}
 
-    monkeypatch.setattr(segment_run, "finish", finish)
+    monkeypatch.setattr(Segment, "finish", finish)
     data = make_phantoms(tmp_path / "data", 4)
     common = phantom_settings | {"data": str(data), "epoch_steps": 1, "folds": 2}
     return common | {"stages": {"slices": SLICES, "volumes": VOLUMES}}

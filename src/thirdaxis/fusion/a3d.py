@@ -113,7 +113,7 @@ class Mix(Mixing, Operator):
                 f"which are {self.mix.shape[0]} at a layer that got {x.shape[DEPTH]}: give volumes "
                 f"of {self.settings.depth}, or convert with A3D(depth=...)"
             )
-        mix = self.mix
+        mix: Tensor = self.mix
         if self.settings.reference is not None:
             share = reach(geometry, self.settings.reference, "a3d with a reference thickness")
             mix = shortened(mix, share)

@@ -8,10 +8,10 @@ from thirdaxis.tasks.detection.network import make_lesion_detector
 from thirdaxis.tasks.detection.page import write_scores_page
 from thirdaxis.tasks.detection.plan import DetectPlan
 from thirdaxis.tasks.detection.predict import predict
-from thirdaxis.tasks.detection.run import resume, train
 from thirdaxis.tasks.detection.settings import DetectSettings
 from thirdaxis.tasks.detection.slab import Looking
 from thirdaxis.tasks.detection.truth import find_truth
+from thirdaxis.tasks.runs import resume, train
 
 __all__ = [
     "DetectPlan",

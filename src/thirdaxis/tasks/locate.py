@@ -6,8 +6,8 @@ from thirdaxis.tasks.locating.locator import Locator, load_locator
 from thirdaxis.tasks.locating.page import write_scores_page
 from thirdaxis.tasks.locating.plan import LocatePlan
 from thirdaxis.tasks.locating.predict import predict
-from thirdaxis.tasks.locating.run import resume, train
 from thirdaxis.tasks.locating.settings import LocateSettings
+from thirdaxis.tasks.runs import resume, train
 
 __all__ = [
     "Evaluation",

@@ -1,9 +1,9 @@
 """Segmentation of volumes, start to end: `train`, `resume`, `predict`, `evaluate`."""
 
+from thirdaxis.tasks.runs import resume, train
 from thirdaxis.tasks.segmentation.evaluate import Evaluation, evaluate
 from thirdaxis.tasks.segmentation.model import load_segmenter
 from thirdaxis.tasks.segmentation.predict import Outputs, predict
-from thirdaxis.tasks.segmentation.run import resume, train
 from thirdaxis.tasks.segmentation.segmenter import Inference, Segmenter
 from thirdaxis.tasks.segmentation.settings import SegmentSettings
 from thirdaxis.tasks.settings_files import make_settings

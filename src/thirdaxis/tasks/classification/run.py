@@ -79,4 +79,3 @@ class Classify(Task[ClassifySettings, ClassifyPlan, Cases]):
 
 
 CLASSIFY = Classify()
-train, resume = CLASSIFY.train, CLASSIFY.resume

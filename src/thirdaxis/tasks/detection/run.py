@@ -55,4 +55,3 @@ class Detect(Task[DetectSettings, DetectPlan, LesionSet]):
 
 
 DETECT = Detect()
-train, resume = DETECT.train, DETECT.resume

@@ -66,4 +66,3 @@ class Locate(Task[LocateSettings, LocatePlan, Volumes]):
 
 
 LOCATE = Locate()
-train, resume = LOCATE.train, LOCATE.resume

@@ -75,4 +75,3 @@ class Segment(Task[SegmentSettings, Plan, Folder]):
 
 
 SEGMENT = Segment()
-train, resume = SEGMENT.train, SEGMENT.resume

@@ -92,4 +92,3 @@ class PretrainClassify(Task[ClassifyPretrainSettings, PretrainPlan, Both]):
 
 
 PRETRAIN_CLASSIFY = PretrainClassify()
-train, resume = PRETRAIN_CLASSIFY.train, PRETRAIN_CLASSIFY.resume

@@ -74,4 +74,3 @@ class PretrainDetect(Task[DetectPretrainSettings, DetectPretrainPlan, Sets]):
 
 
 PRETRAIN_DETECT = PretrainDetect()
-train, resume = PRETRAIN_DETECT.train, PRETRAIN_DETECT.resume
