@@ -88,7 +88,9 @@ def main() -> None:
     told = parser.parse_args()
     told.runs.mkdir(parents=True, exist_ok=True)
     dice: dict[str, dict[str, float]] = {start: {} for start in STARTS}
+    done: list[str] = []
     for fold in map(int, told.folds.split(",")):
+        done.append(str(fold))
         for start in STARTS:
             dice[start] |= dice_by_patient(train(start, fold, told))
         about = [
@@ -96,9 +98,10 @@ def main() -> None:
             "",
             f"`{told.network}` as a U-Net's encoder, `{told.fusion}`, {told.steps} steps of 2 "
             f"patches in {told.precision}; slices: {told.flat_steps} steps of 32 patches of "
-            f"1,{told.flat} voxels before, from a random start. Folds {told.folds} of 5, up to "
-            f"{fold}, each patient held out once: {len(dice['random'])} scans. Dice of a scan is "
-            "the mean over its labels; intervals are bootstrapped over scans.",
+            f"1,{told.flat} voxels before, from a random start, so that it has trained longer. "
+            f"Folds {', '.join(done)} of 5, each patient held out once: {len(dice['random'])} "
+            "scans. Dice of a scan is the mean over its labels; intervals are bootstrapped over "
+            "scans.",
             "",
         ]
         tables.leave(
