@@ -1,7 +1,6 @@
 """A whole run of any task: data read, cases split, a network made, trained and judged."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -121,8 +120,7 @@ class Task(ABC, Generic[Settings, Decided, Data]):
         self, folder: Path, settings: Settings, data: Data, shown: Display
     ) -> Run[Settings, Decided]:
         parts, plan = self.begin(settings, data, shown)
-        named: dict[str, Sequence[str]] = {part: parts.get(part, ()) for part in PARTS}
-        return Run(folder, settings, plan, **{part: tuple(n) for part, n in named.items()})
+        return Run(folder, settings, plan, **{p: tuple(parts.get(p, ())) for p in PARTS})
 
     def _fit(
         self,
