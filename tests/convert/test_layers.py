@@ -8,6 +8,7 @@ from torch import nn
 
 import thirdaxis
 from thirdaxis.convert.carrier import LAYERS
+from thirdaxis.convert.rules_resize import resize_depth
 
 MADE = {
     nn.Conv2d: [
@@ -72,3 +73,11 @@ def test_own_subclass_runs_its_own_code():
     plain.load_state_dict(net.state_dict())
     found, expected = (thirdaxis.convert(n, "slicewise")(x) for n in (net, plain))
     torch.testing.assert_close(found, 2 * expected)
+
+
+@pytest.mark.parametrize("mode", ["nearest", "bilinear"])
+def test_depth_of_huge_planes_is_resized_exactly(mode):
+    """Their voxels are more than 32 bits can count, as one row of a picture."""
+    volume = torch.arange(4200.0).repeat(1, 1, 2, 4200, 1)
+    resized = resize_depth(volume, 3, mode, None if mode == "nearest" else False)
+    assert torch.equal(resized, volume[:, :, :1].expand_as(resized))

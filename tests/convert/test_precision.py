@@ -79,6 +79,41 @@ def test_channels_last(fusion, volume, unet):
     torch.testing.assert_close(net(ordered), expected, rtol=1e-4, atol=1e-5)
 
 
+def seen_between_layers(net, image, look):
+    """What `look` tells of every layer's answer, in order."""
+    found = []
+    for part in net.modules():
+        if not list(part.children()):
+            part.register_forward_hook(lambda part, args, out: found.append(look(out)))
+    net(image)
+    return found
+
+
+@pytest.mark.parametrize("depth_stride", [True, False])
+@pytest.mark.parametrize("fusion", ["slicewise", "acs", "i3d", "mean_acs"])
+@pytest.mark.parametrize("order", [torch.contiguous_format, torch.channels_last_3d])
+def test_order_of_memory_is_kept(fusion, order, depth_stride, volume):
+    """Through pools, resizes and joins too: each change of order would be a copy."""
+    net = thirdaxis.convert(UNet(3, 2), fusion, depth_stride=depth_stride)
+
+    def kept(x):
+        return thirdaxis.reveal(x).is_contiguous(memory_format=order)
+
+    *found, _ = seen_between_layers(net, volume.to(memory_format=order), kept)
+    assert len(found) == 20 and all(found)  # in the small head, torch chooses the order
+
+
+@pytest.mark.parametrize("depth_stride", [True, False])
+def test_autocast_takes_the_precision_of_the_2d_network_in_every_layer(depth_stride, volume):
+    torch.manual_seed(0)
+    net2d = UNet(3, 2)
+    net3d = thirdaxis.convert(net2d, "acs", depth_stride=depth_stride)
+    with torch.autocast("cpu", torch.bfloat16):
+        flat = seen_between_layers(net2d, volume[:, :, 0], lambda x: x.dtype)
+        deep = seen_between_layers(net3d, volume, lambda x: x.dtype)
+    assert deep == flat and torch.bfloat16 in flat
+
+
 @pytest.mark.parametrize("fusion", ON_CONVOLUTIONS)
 def test_functional_call(fusion, volume, unet):
     net, other = unet(fusion), unet(fusion)

@@ -26,7 +26,7 @@ NETWORKS = {
     "smp FPN": lambda: smp.FPN("resnet18", encoder_weights=None, classes=3),
 }
 # Older torch binds strided networks to the example's depth, and says so.
-OLD_TORCH = tuple(map(int, torch.__version__.split(".")[:2])) < (2, 15)
+OLD_TORCH = tuple(map(int, torch.__version__.split(".")[:2])) < (2, 14)
 UNSEEN = [(3, 3, 5, 96, 64), (1, 3, 13, 64, 128)]
 
 

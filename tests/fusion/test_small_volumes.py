@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import nn
 from torch.profiler import ProfilerActivity, profile
 
@@ -53,3 +54,24 @@ def test_no_small_volume_is_left_to_slow_code(fusion, operator, told):
     weight = torch.randn(7, 8, 1, 3, 3)
     assert slow in ran(lambda: torch.conv3d(x, weight, padding=(0, 1, 1)))
     assert slow not in ran(lambda: lifted(x, **told(fusion, x)))
+
+
+@pytest.mark.parametrize("shape", [(1, 5, 6), (4, 1, 1), (3, 1, 6), (1, 1, 1)])
+@pytest.mark.parametrize("kernel,padding,dilation", [(3, 1, 1), (5, 2, 1), (3, 2, 2), (4, 2, 1)])
+@pytest.mark.parametrize("stride", [1, 2])
+def test_taps_beyond_a_single_voxel_are_left_out_exactly(shape, kernel, padding, dilation, stride):
+    """As a dense convolution of torch, all of whose taps run, its gradients included."""
+    torch.manual_seed(0)
+    conv = nn.Conv2d(4, 6, kernel, stride, padding, dilation).double()
+    lifted = thirdaxis.convert(conv, "i3d")
+    x = torch.randn(2, 4, *shape, dtype=torch.float64, requires_grad=True)
+    found = lifted(x)
+    left = padding if kernel % 2 else padding - 1  # an even kernel has its odd slice behind
+    padded = F.pad(x, [padding] * 4 + [left, padding])
+    expected = F.conv3d(padded, lifted.weight, lifted.bias, stride, 0, dilation)
+    expected = expected[:, :, : found.shape[2]]
+    towards = torch.randn_like(found)
+    torch.testing.assert_close(found, expected)
+    names = (x, lifted.weight, lifted.bias)
+    ours = torch.autograd.grad(found, names, towards)
+    torch.testing.assert_close(ours, torch.autograd.grad(expected, names, towards))

@@ -9,7 +9,16 @@ counts into an average along depth, so identical slices give the 2D answer.
 import torch
 import torch.nn.functional as F
 
-from thirdaxis.axes import DEPTH, Geometry, depth_window, known, pair, shared_stride, strided
+from thirdaxis.axes import (
+    DEPTH,
+    HEIGHT,
+    Geometry,
+    depth_window,
+    known,
+    pair,
+    shared_stride,
+    strided,
+)
 from thirdaxis.convert.carrier import Hidden, hide_volume_like, rule, volume_of
 from thirdaxis.convert.rules_conv import arguments, remember_depth, too_small
 from thirdaxis.convert.rules_shape import reduction
@@ -18,13 +27,25 @@ from thirdaxis.fusion.depth import pad_axis
 
 
 def folded(x: Hidden) -> torch.Tensor:
-    """All slices of all channels as channels, (N, C * D, H, W): a view, for per-slice 2D calls."""
-    return volume_of(x).flatten(1, 2)
+    """All slices as pictures, for per-slice 2D calls: a view in either order of memory.
+
+    Returns:
+        (N, C * D, H, W), or where channels come last in memory (N * D, C, H, W), where they do too.
+    """
+    volume = volume_of(x)
+    return volume.movedim(DEPTH, 1).flatten(0, 1) if channels_last(x) else volume.flatten(1, 2)
 
 
 def unfolded(planes: torch.Tensor, x: Hidden) -> torch.Tensor:
     """Undoes `folded` after a call that changed height and width: (N, C, D, H', W')."""
+    if channels_last(x):
+        return planes.unflatten(0, (x.shape[1], x.shape[0])).movedim(1, DEPTH)
     return planes.unflatten(1, (x.shape[2], x.shape[0]))
+
+
+def channels_last(x: Hidden) -> bool:
+    """Whether the channels of a voxel lie side by side in memory."""
+    return known(x.shape[2] > 1) and known(x.stride(2) == 1)
 
 
 def depth_taps(kernel, stride, x: Hidden) -> tuple[int, int]:
@@ -35,7 +56,7 @@ def depth_taps(kernel, stride, x: Hidden) -> tuple[int, int]:
 
 
 def pool_depth(volume, taps: int, step: int, half: bool, dilation: int, pool) -> torch.Tensor:
-    """Pools along depth alone under the depth rule."""
+    """Pools along depth alone under the depth rule; to torch each plane is a row of a picture."""
     depth, span = volume.shape[DEPTH], dilation * (taps - 1) + 1
     left, right = depth_window(span, step, half)
     if left == 0 and known((depth - span) // step + 1 == strided(depth, step)):
@@ -47,12 +68,15 @@ def _max_along_depth(volume, taps, step, dilation, left, right):
     if left > 0 or right > 0:
         lowest = -torch.inf if volume.is_floating_point() else torch.iinfo(volume.dtype).min
         volume = F.pad(volume, (0, 0, 0, 0, left, right), value=lowest)
-    return F.max_pool3d(volume, (taps, 1, 1), (step, 1, 1), 0, (dilation, 1, 1))
+    rows = F.max_pool2d(volume.flatten(HEIGHT), (taps, 1), (step, 1), 0, (dilation, 1))
+    return rows.unflatten(HEIGHT, volume.shape[HEIGHT:])
 
 
 def _mean_along_depth(volume, taps, step, dilation, left, right):
     depth = volume.shape[DEPTH]
-    total = F.avg_pool3d(pad_axis(volume, DEPTH, left, right), (taps, 1, 1), (step, 1, 1))
+    padded = pad_axis(volume, DEPTH, left, right)
+    rows = F.avg_pool2d(padded.flatten(HEIGHT), (taps, 1), (step, 1))
+    total = rows.unflatten(HEIGHT, volume.shape[HEIGHT:])
     if left == 0 and right == 0:
         return total
     first = torch.arange(strided(depth, step), device=volume.device) * step - left
@@ -80,7 +104,9 @@ def max_pool2d(func, args, kwargs):
     fits = known((x.shape[0] + 2 * left - span) // step + 1 == strided(x.shape[0], step))
     if left == padding[0] and fits and step > 1 and not ceil_mode:
         sizes = (taps, *kernel), (step, *stride), (left, *padding), (dilation[0], *dilation)
-        return hide_volume_like(F.max_pool3d(volume_of(x), *sizes), x)
+        # With indices, for without them autocast on a CPU would go on in 32 bits, unlike in 2D.
+        volume, _ = F.max_pool3d(volume_of(x), *sizes, return_indices=True)
+        return hide_volume_like(volume, x)
     planes = F.max_pool2d(folded(x), kernel, stride, padding, dilation, ceil_mode)
     volume = unfolded(planes, x)
     if taps > 1 or step > 1:

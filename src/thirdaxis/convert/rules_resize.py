@@ -3,7 +3,7 @@
 import torch
 import torch.nn.functional as F
 
-from thirdaxis.axes import DEPTH, known
+from thirdaxis.axes import DEPTH, HEIGHT, known
 from thirdaxis.convert.carrier import Hidden, hide_like, hide_volume_like, rule
 from thirdaxis.convert.rules_conv import arguments, remember_depth, restored_depth
 from thirdaxis.convert.rules_pool import folded, unfolded
@@ -11,6 +11,7 @@ from thirdaxis.convert.slices import slice_by_slice
 from thirdaxis.fusion.depth import repeat_slices
 
 NAMES = "input size scale_factor mode align_corners recompute_scale_factor antialias"
+EXACT = 2**23  # voxels of a row up to which torch finds each one's place exactly, in 32 bits
 
 
 @rule(F.interpolate, F.upsample)
@@ -46,15 +47,22 @@ def depth_at(x: Hidden, plane: tuple[int, int]) -> int:
 
 
 def resize_depth(volume, depth: int, mode: str, align_corners: bool | None) -> torch.Tensor:
-    """Resizes depth alone: nearest for nearest modes, else linear."""
+    """Resizes depth alone: nearest for nearest modes, else linear.
+
+    Each plane is one row of a picture (N, C, D, H * W), which torch resizes several times faster.
+    """
     if known(depth == volume.shape[DEPTH]):
         return volume
-    size = (depth, *volume.shape[-2:])
     if align_corners and isinstance(depth, torch.SymInt):
         return _between_ends(volume, depth)
-    if mode in {"nearest", "nearest-exact"}:
-        return F.interpolate(volume, size, mode=mode)
-    return F.interpolate(volume, size, mode="trilinear", align_corners=align_corners)
+    nearest = mode in {"nearest", "nearest-exact"}
+    how = {"mode": mode} if nearest else {"mode": "bilinear", "align_corners": align_corners}
+    height, width = volume.shape[HEIGHT:]
+    if known(height * width < EXACT):
+        rows = F.interpolate(volume.flatten(HEIGHT), (depth, height * width), **how)
+        return rows.unflatten(HEIGHT, (height, width))
+    how["mode"] = mode if nearest else "trilinear"
+    return F.interpolate(volume, (depth, height, width), **how)
 
 
 def _between_ends(volume, depth: int) -> torch.Tensor:

@@ -7,7 +7,17 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
-from thirdaxis.convert.carrier import Hidden, Rule, first_hidden, hidden_in, hide_like, rule
+from thirdaxis.axes import DEPTH
+from thirdaxis.convert.carrier import (
+    Hidden,
+    Rule,
+    first_hidden,
+    hidden_in,
+    hide_like,
+    hide_volume_like,
+    rule,
+    volume_of,
+)
 from thirdaxis.convert.rules_pointwise import broadcast, spread
 from thirdaxis.convert.slices import failure, slice_by_slice, where
 
@@ -246,6 +256,10 @@ def join(func, args, kwargs):
     if any(x.shape[0] != depth for x in carriers):
         raise failure(func, carriers, RuntimeError())
     tensors = [t if isinstance(t, Hidden) else t.expand(depth, *t.shape) for t in tensors]
+    if func is not torch.stack and tensors[0].dim() == 5:
+        # As volumes, so that the result lies in memory as they do.
+        joined = torch.cat([volume_of(t) for t in tensors], (DEPTH, 0, 1, 3, 4)[inside(dim)])
+        return hide_volume_like(joined, carriers[0])
     return hide_like(func(tensors, inside(dim)), carriers[0])
 
 

@@ -90,8 +90,9 @@ class ACS(Fusion):
         for view, inputs, outputs, groups in mine:
             axis, part = VIEW_AXIS[view], replace(geometry, groups=groups)
             read = channels_of(x, inputs, geometry)
-            parts.append(convolve_plane(read, weight[outputs], part, axis))
-        return joined(parts, bias)
+            shift = None if bias is None else bias[outputs]
+            parts.append(convolve_plane(read, weight[outputs], part, axis, shift))
+        return joined(parts, None)
 
     def convolve_transposed(
         self, x: Tensor, weight: Tensor, bias: Tensor | None, geometry: Geometry

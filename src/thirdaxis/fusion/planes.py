@@ -83,10 +83,12 @@ def channels_of(x: Tensor, groups: slice, geometry: Geometry) -> Tensor:
     return x[:, groups.start * size : groups.stop * size]
 
 
-def convolve_plane(x: Tensor, weight: Tensor, geometry: Geometry, axis: int) -> Tensor:
+def convolve_plane(
+    x: Tensor, weight: Tensor, geometry: Geometry, axis: int, bias: Tensor | None = None
+) -> Tensor:
     """Convolves the planes that leave out ``axis``, at the size of a K x K x K convolution."""
     if axis == DEPTH:
-        return convolve_slices(x, weight, None, geometry)
+        return convolve_slices(x, weight, bias, geometry)
     view = axis - HEIGHT
     x = _at_kernel_centres(x, geometry, axis, view)
     x, left = depth_padded(x, geometry, weight.shape[-1])
@@ -95,7 +97,7 @@ def convolve_plane(x: Tensor, weight: Tensor, geometry: Geometry, axis: int) -> 
     return convolve_thin(
         x,
         weight.unsqueeze(axis),
-        None,
+        bias,
         (geometry.depth_stride, *geometry.stride),
         padding,
         dilation,
