@@ -142,7 +142,8 @@ def test_nothing_is_written_by_halves(tmp_path, data, schedule, monkeypatch):
     monkeypatch.setattr(torch, "save", lambda state, buffer: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         _fit(schedule, data, path)
-    assert path.read_bytes() == whole and list(tmp_path.iterdir()) == [path]
+    assert path.read_bytes() == whole
+    assert sorted(tmp_path.iterdir()) == [path.with_suffix(".json"), path]
 
 
 def test_another_run_or_a_damaged_file_is_refused(tmp_path, data, schedule):
@@ -171,7 +172,9 @@ class _Answers(nn.Module):
         return nn.functional.one_hot(image[:, 0].long(), 4).movedim(-1, 1).float()
 
 
-def test_scores_are_means_over_batches_of_sums_over_each():
+@pytest.mark.parametrize("together", [1, shapes_fit.TOGETHER])
+def test_scores_are_means_over_batches_of_sums_over_each(together, monkeypatch):
+    monkeypatch.setattr(shapes_fit, "TOGETHER", together)
     truth = torch.tensor([[0, 0, 1, 3], [3, 3, 1, 1], [0, 3, 3, 3]], dtype=torch.uint8)
     said = torch.tensor([[0, 1, 1, 3], [0, 3, 1, 3], [0, 0, 3, 3]])
     found = scores(_Answers(), TensorDataset(said[:, None].float(), truth), 2)

@@ -9,7 +9,7 @@ from torch.utils.data import TensorDataset
 
 import thirdaxis
 from thirdaxis.data.shapes import Shapes2D, Shapes3D
-from thirdaxis.errors import UsageError
+from thirdaxis.errors import InputError, UsageError
 from thirdaxis.nets.unet import UNet
 from thirdaxis.tasks.shapes import run as shapes_run
 from thirdaxis.tasks.shapes.fit import read_state
@@ -172,6 +172,35 @@ def test_rows_that_are_done_are_left_alone(tiny, finished, monkeypatch):
     run(tiny, out, tiny.chosen(["ACS p.", "2.5D r."]), say=said.append)
     assert said.count("  done before") == 2
     assert before == {path: path.read_bytes() for path in out.rglob("*.pt")}
+
+
+def numbers_alone(out: Path, to: Path) -> Path:
+    """A folder with what stands beside the checkpoints of another."""
+    for path in out.glob("seed*/*/*.json"):
+        place = to / path.relative_to(out)
+        place.parent.mkdir(parents=True)
+        place.write_bytes(path.read_bytes())
+    return to
+
+
+def test_numbers_that_came_without_weights_join_the_table(tiny, finished, tmp_path, monkeypatch):
+    out, _ = finished
+    brought = numbers_alone(out, tmp_path)
+    monkeypatch.setattr(shapes_run, "fit", None)
+    said = []
+    table = run(tiny, brought, tiny.chosen(["ACS p.", "2.5D r."]), say=said.append)
+    assert said.count("  done before") == 2 and not list(brought.rglob("*.pt"))
+    assert table.read_text(encoding="utf-8") == (out / "table.md").read_text(encoding="utf-8")
+
+
+def test_numbers_of_another_recipe_or_damaged_are_refused(tiny, finished, tmp_path):
+    brought = numbers_alone(finished[0], tmp_path)
+    longer = tiny.model_copy(update={"training": tiny.training.model_copy(update={"epochs": 2})})
+    with pytest.raises(UsageError, match=r"state\.json: made by another recipe"):
+        run(longer, brought, longer.chosen(["2.5D r."]), say=lambda _: None)
+    (brought / "seed0/2.5d-r/state.json").write_text('{"settings": 1}', encoding="utf-8")
+    with pytest.raises(InputError, match=r"state\.json: not the numbers of a run"):
+        states_in(tiny, brought)
 
 
 def test_a_row_starts_from_the_best_2d_network(tiny, finished, monkeypatch):

@@ -1,6 +1,8 @@
 """Training that is tested after every epoch, and goes on where it was stopped."""
 
 import io
+import json
+import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -12,9 +14,10 @@ from torch import Tensor, nn
 from torch.optim import SGD, Adam, Optimizer
 from torch.utils.data import Dataset, TensorDataset
 
-from thirdaxis.atomic import atomic_path
+from thirdaxis.atomic import atomic_path, write_text
 from thirdaxis.errors import InputError, UsageError
 from thirdaxis.metrics.dice import overlap
+from thirdaxis.metrics.table import strict
 from thirdaxis.tasks.shapes.quickstart import Say, batches, soft_dice_loss
 from thirdaxis.tasks.shapes.recipe import Schedule
 
@@ -23,6 +26,8 @@ State = dict[str, Any]
 PRECISIONS = {"32": "32-bit floats", "bf16": "bfloat16 mixed with 32-bit floats"}
 LAYOUTS = {4: torch.channels_last, 5: torch.channels_last_3d}
 FOREGROUND = slice(None, -1)  # the background is the last class
+TENSORS = ("net", "optimizer", "best")
+TOGETHER = 2**19  # pixels or voxels that are tested at a time: more would leave a CPU's caches
 
 
 @dataclass(frozen=True)
@@ -72,11 +77,36 @@ def read_state(path: Path, settings: dict[str, Any] | None = None) -> State | No
     except Exception as error:
         reason = str(error).strip().splitlines()[0]
         raise InputError(f"{path}: not a checkpoint that can be read ({reason})") from error
+    _refuse_other(path, made_with, settings)
+    return state
+
+
+def read_numbers(path: Path, settings: dict[str, Any] | None = None) -> State | None:
+    """As `read_state` but for weights, and from the checkpoint's ``.json`` where that is all.
+
+    So the numbers of runs on several machines make one table, without their weights.
+    """
+    state = read_state(path, settings)
+    beside = path.with_suffix(".json")
+    if state is not None or not beside.is_file():
+        return state
+    try:
+        state = json.loads(beside.read_text(encoding="utf-8"))
+        made_with, history = state["settings"], state["history"]
+        for row in history:
+            for name in ("dice", "iou"):
+                row[name] = [math.nan if value is None else value for value in row[name]]
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{beside}: not the numbers of a run ({error!r})") from error
+    _refuse_other(beside, made_with, settings)
+    return state
+
+
+def _refuse_other(path: Path, made_with: Any, settings: dict[str, Any] | None) -> None:
     if settings is not None and made_with != settings:
         raise UsageError(
             f"{path}: made by another recipe or seed; name another --out, or delete this file"
         )
-    return state
 
 
 def fit(
@@ -173,7 +203,8 @@ def scores(
     net.eval()
     dice, iou = [], []
     for image, labels in batches(test, batch):
-        logits = machine.answer(net, image)
+        parts = image.split(max(1, TOGETHER // image[0].numel()))
+        logits = torch.cat([machine.answer(net, part) for part in parts])
         classes = range(logits.shape[1])
         counts = overlap(logits.argmax(1), labels.to(logits.device), classes)
         both, total = torch.tensor([counts[c] for c in classes], dtype=torch.float64).unbind(1)
@@ -223,3 +254,5 @@ def _write(state: State, path: Path) -> None:
     torch.save(state, buffer)
     with atomic_path(path) as temporary:
         temporary.write_bytes(buffer.getbuffer())
+    told = {name: value for name, value in state.items() if name not in TENSORS}
+    write_text(path.with_suffix(".json"), json.dumps(strict(told), indent=1, allow_nan=False))

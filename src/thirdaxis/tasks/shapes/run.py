@@ -24,6 +24,7 @@ from thirdaxis.tasks.shapes.fit import (
     State,
     fit,
     held,
+    read_numbers,
     read_state,
 )
 from thirdaxis.tasks.shapes.quickstart import Say, batches
@@ -62,11 +63,15 @@ def run(
     volumes = volumes_of(recipe)
     for seed in seeds:
         net2d = None
-        if any(row.start == "pretrained" for row in rows):
+        missing = [row for row in rows if not finished(recipe, row, out, seed)]
+        if any(row.start == "pretrained" for row in missing):
             net2d = pretrain(recipe, out, seed, machine, say)
         for row in rows:
             say(f"{row.name}, seed {seed}: {row.fusion}, {row.start} start")
-            train(recipe, row, volumes, net2d, out, seed, machine, say)
+            if row in missing:
+                train(recipe, row, volumes, net2d, out, seed, machine, say)
+            else:
+                say("  done before")
             write_report(recipe, states_in(recipe, out), out)
     return write_report(recipe, states_in(recipe, out), out)
 
@@ -129,13 +134,9 @@ def train(
     machine: Machine,
     say: Say,
 ) -> State:
-    """Trains the network of a row on volumes, unless that is done."""
+    """Trains the network of a row on volumes."""
     path = _folder(out, seed, row.slug) / STATE_FILE
     settings = row_settings(recipe, row, seed)
-    state = read_state(path, settings)
-    if state is not None and state["epoch"] == recipe.training.epochs:
-        say("  done before")
-        return state
     net3d = started(row, net2d, seed).to(machine.device)
     data, test = volumes
 
@@ -145,6 +146,13 @@ def train(
         return found
 
     return fit(net3d, recipe.training, data, test, path, settings, say, machine, untrained)
+
+
+def finished(recipe: Recipe, row: Row, out: Path, seed: int) -> bool:
+    """Whether `out` holds all epochs of a row, or the numbers of all."""
+    path = _folder(out, seed, row.slug) / STATE_FILE
+    state = read_numbers(path, row_settings(recipe, row, seed))
+    return state is not None and state["epoch"] == recipe.training.epochs
 
 
 def started(row: Row, net2d: UNet | None, seed: int) -> nn.Module:
@@ -229,8 +237,8 @@ def states_in(recipe: Recipe, out: Path) -> dict[str, list[State]]:
     """What `out` holds of each row, by its name: one state a seed."""
     found = {}
     for row in recipe.rows:
-        paths = sorted(out.glob(f"seed*/{row.slug}/{STATE_FILE}"))
-        found[row.name] = [state for path in paths if (state := read_state(path)) is not None]
+        paths = [folder / STATE_FILE for folder in sorted(out.glob(f"seed*/{row.slug}"))]
+        found[row.name] = [state for path in paths if (state := read_numbers(path)) is not None]
     return found
 
 
