@@ -11,7 +11,6 @@ import torch.nn.functional as F
 
 from thirdaxis.axes import (
     DEPTH,
-    HEIGHT,
     Geometry,
     depth_window,
     known,
@@ -23,7 +22,7 @@ from thirdaxis.convert.carrier import Hidden, hide_volume_like, rule, volume_of
 from thirdaxis.convert.rules_conv import arguments, remember_depth, too_small
 from thirdaxis.convert.rules_shape import reduction
 from thirdaxis.convert.slices import slice_by_slice
-from thirdaxis.fusion.depth import pad_axis
+from thirdaxis.fusion.depth import by_rows, pad_axis
 
 
 def folded(x: Hidden) -> torch.Tensor:
@@ -56,7 +55,7 @@ def depth_taps(kernel, stride, x: Hidden) -> tuple[int, int]:
 
 
 def pool_depth(volume, taps: int, step: int, half: bool, dilation: int, pool) -> torch.Tensor:
-    """Pools along depth alone under the depth rule; to torch each plane is a row of a picture."""
+    """Pools along depth alone under the depth rule."""
     depth, span = volume.shape[DEPTH], dilation * (taps - 1) + 1
     left, right = depth_window(span, step, half)
     if left == 0 and known((depth - span) // step + 1 == strided(depth, step)):
@@ -68,15 +67,12 @@ def _max_along_depth(volume, taps, step, dilation, left, right):
     if left > 0 or right > 0:
         lowest = -torch.inf if volume.is_floating_point() else torch.iinfo(volume.dtype).min
         volume = F.pad(volume, (0, 0, 0, 0, left, right), value=lowest)
-    rows = F.max_pool2d(volume.flatten(HEIGHT), (taps, 1), (step, 1), 0, (dilation, 1))
-    return rows.unflatten(HEIGHT, volume.shape[HEIGHT:])
+    return by_rows(F.max_pool2d, volume, (taps, 1), (step, 1), 0, (dilation, 1))
 
 
 def _mean_along_depth(volume, taps, step, dilation, left, right):
     depth = volume.shape[DEPTH]
-    padded = pad_axis(volume, DEPTH, left, right)
-    rows = F.avg_pool2d(padded.flatten(HEIGHT), (taps, 1), (step, 1))
-    total = rows.unflatten(HEIGHT, volume.shape[HEIGHT:])
+    total = by_rows(F.avg_pool2d, pad_axis(volume, DEPTH, left, right), (taps, 1), (step, 1))
     if left == 0 and right == 0:
         return total
     first = torch.arange(strided(depth, step), device=volume.device) * step - left

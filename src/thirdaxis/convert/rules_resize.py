@@ -8,7 +8,7 @@ from thirdaxis.convert.carrier import Hidden, hide_like, hide_volume_like, rule
 from thirdaxis.convert.rules_conv import arguments, remember_depth, restored_depth
 from thirdaxis.convert.rules_pool import folded, unfolded
 from thirdaxis.convert.slices import slice_by_slice
-from thirdaxis.fusion.depth import repeat_slices
+from thirdaxis.fusion.depth import by_rows, repeat_slices
 
 NAMES = "input size scale_factor mode align_corners recompute_scale_factor antialias"
 EXACT = 2**23  # voxels of a row up to which torch finds each one's place exactly, in 32 bits
@@ -47,10 +47,7 @@ def depth_at(x: Hidden, plane: tuple[int, int]) -> int:
 
 
 def resize_depth(volume, depth: int, mode: str, align_corners: bool | None) -> torch.Tensor:
-    """Resizes depth alone: nearest for nearest modes, else linear.
-
-    Each plane is one row of a picture (N, C, D, H * W), which torch resizes several times faster.
-    """
+    """Resizes depth alone: nearest for nearest modes, else linear; by rows it is faster."""
     if known(depth == volume.shape[DEPTH]):
         return volume
     if align_corners and isinstance(depth, torch.SymInt):
@@ -59,8 +56,7 @@ def resize_depth(volume, depth: int, mode: str, align_corners: bool | None) -> t
     how = {"mode": mode} if nearest else {"mode": "bilinear", "align_corners": align_corners}
     height, width = volume.shape[HEIGHT:]
     if known(height * width < EXACT):
-        rows = F.interpolate(volume.flatten(HEIGHT), (depth, height * width), **how)
-        return rows.unflatten(HEIGHT, (height, width))
+        return by_rows(F.interpolate, volume, (depth, height * width), **how)
     how["mode"] = mode if nearest else "trilinear"
     return F.interpolate(volume, (depth, height, width), **how)
 

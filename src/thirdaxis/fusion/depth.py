@@ -1,7 +1,8 @@
 """Convolutions along depth that the operators share, and padding under the depth rule."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -28,6 +29,12 @@ def pad_axis(
     pads = [0] * 6
     pads[2 * (WIDTH - axis)], pads[2 * (WIDTH - axis) + 1] = before, after
     return F.pad(x, pads, mode)
+
+
+def by_rows(func: Callable, volume: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
+    """A 2D call along depth alone: each plane is one row of a picture (N, C, D, H * W) to it."""
+    rows = func(volume.flatten(HEIGHT), *args, **kwargs)
+    return rows.unflatten(HEIGHT, volume.shape[HEIGHT:])
 
 
 def depth_padded(
@@ -233,8 +240,7 @@ def convolve_along(
     if axes == (DEPTH,) and x.device.type == "cpu":  # conv3d would be slow with a single thread
         stride, padding, dilation = (list(values[:2]) for values in sizes)
         kernel, groups = weight.squeeze(WIDTH), geometry.groups
-        picture = F.conv2d(x.flatten(HEIGHT), kernel, None, stride, padding, dilation, groups)
-        return picture.unflatten(HEIGHT, x.shape[HEIGHT:])
+        return by_rows(F.conv2d, x, kernel, None, stride, padding, dilation, groups)
     return convolve_thin(x, weight, None, *sizes, geometry.groups)
 
 
