@@ -4,13 +4,15 @@ Draws the first kernels of every file, slice by slice, and tells the share of th
 outside their mean over depth: 0 for kernels inflated from 2D, (D - 1) / D on average for a random
 start. Of a short training the start is most of what there is; a file in the folder of its run is
 therefore compared with the start that the run's seed draws, and the share is told of the difference
-alone: what was learnt. Three slices that are all kept never meet the first and the last of seven
-taps, so it is told of the five in between too.
+alone: what was learnt. How far all kernels went from that start is told too, in its length, for the
+stem and each stage. Three slices that are all kept never meet the first and the last of seven taps,
+so the share is told of the five in between too.
 
     python benchmarks/kernels.py runs/pretrain/3d/pretrained.safetensors OTHER --out pictures/
 """
 
 import argparse
+from collections import defaultdict
 from pathlib import Path
 
 import tables
@@ -23,28 +25,52 @@ from thirdaxis.tasks.pretraining.classify.network import make_pretrainee
 from thirdaxis.tasks.pretraining.classify.settings import ClassifyPretrainSettings
 from thirdaxis.tasks.run_folder import SETTINGS, read_run
 
-HEADS = ("share outside the mean over depth", "of a random start", "of what was learnt")
+HEADS = (
+    "first kernels: share outside the mean over depth",
+    "of a random start",
+    "of what was learnt",
+    "all kernels: change ÷ start",
+)
 
 
-def learnt(file: Path) -> Tensor | None:
-    """First kernels less those of the run's start; none of a file without its run."""
+def start_of(file: Path) -> dict[str, Tensor] | None:
+    """The weights that the run of a file began with; none of a file without its run."""
     if not (file.parent / SETTINGS).is_file():
         return None
     run = read_run(file.parent)
     if not isinstance(run.settings, ClassifyPretrainSettings):
         return None
-    start = make_pretrainee(run.settings, len(run.plan.names)).net
-    return first_kernels(read_tensors(file)) - first_kernels(start.state_dict()).detach()
+    return make_pretrainee(run.settings, len(run.plan.names)).net.state_dict()
+
+
+def learnt(file: Path) -> Tensor | None:
+    """First kernels less those of the run's start; none of a file without its run."""
+    start = start_of(file)
+    return None if start is None else first_kernels(read_tensors(file)) - first_kernels(start)
+
+
+def moved(file: Path) -> str:
+    """How far the kernels of each part of a network went from their start, in its length."""
+    start = start_of(file)
+    if start is None:
+        return "–"
+    change, length = defaultdict[str, float](float), defaultdict[str, float](float)
+    for name, value in read_tensors(file).items():
+        if value.ndim in (4, 5):
+            part = name.partition(".")[0]
+            change[part] += float((value - start[name]).square().sum())
+            length[part] += float(start[name].square().sum())
+    return ", ".join(f"{part} {(change[part] / length[part]) ** 0.5:.2f}" for part in length)
 
 
 def shares(file: Path) -> list[str]:
-    """The cells of `HEADS` for a file; dashes of a 2D network."""
+    """The cells of `HEADS` for a file; a 2D network has a dash where depth is asked for."""
     kernels = first_kernels(read_tensors(file))
     if kernels.ndim == 4:
-        return ["–"] * len(HEADS)
+        return ["–", "–", "–", moved(file)]
     change = learnt(file)
     told = "–" if change is None else _inner(change)
-    return [_inner(kernels), f"{1 - 1 / kernels.shape[2]:.3f}", told]
+    return [_inner(kernels), f"{1 - 1 / kernels.shape[2]:.3f}", told, moved(file)]
 
 
 def _inner(kernels: Tensor) -> str:

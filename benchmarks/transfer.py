@@ -147,8 +147,7 @@ def train(settings: dict[str, Any], folder: Path, told: argparse.Namespace) -> b
 
 def pretrained_lines(told: argparse.Namespace) -> list[str]:
     """What became of stage 1: how well photographs are told apart, and the first kernels."""
-    heads = ("pretraining", "network", "held-out photographs")
-    heads += tuple(f"first kernels: {head}" for head in kernels.HEADS)
+    heads = ("pretraining", "network", "held-out photographs", *kernels.HEADS)
     lines = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
     for name, own in PRETRAININGS.items():
         folder = told.runs / "pretrain" / name
