@@ -13,6 +13,7 @@ so the share is told of the five in between too.
 
 import argparse
 from collections import defaultdict
+from collections.abc import Mapping
 from pathlib import Path
 
 import tables
@@ -25,6 +26,7 @@ from thirdaxis.tasks.pretraining.classify.network import make_pretrainee
 from thirdaxis.tasks.pretraining.classify.settings import ClassifyPretrainSettings
 from thirdaxis.tasks.run_folder import SETTINGS, read_run
 
+Weights = Mapping[str, Tensor]
 HEADS = (
     "first kernels: share outside the mean over depth",
     "of a random start",
@@ -33,7 +35,7 @@ HEADS = (
 )
 
 
-def start_of(file: Path) -> dict[str, Tensor] | None:
+def start_of(file: Path) -> Weights | None:
     """The weights that the run of a file began with; none of a file without its run."""
     if not (file.parent / SETTINGS).is_file():
         return None
@@ -43,19 +45,17 @@ def start_of(file: Path) -> dict[str, Tensor] | None:
     return make_pretrainee(run.settings, len(run.plan.names)).net.state_dict()
 
 
-def learnt(file: Path) -> Tensor | None:
-    """First kernels less those of the run's start; none of a file without its run."""
-    start = start_of(file)
-    return None if start is None else first_kernels(read_tensors(file)) - first_kernels(start)
+def learnt(tensors: Weights, start: Weights | None) -> Tensor | None:
+    """First kernels less those of the start; none without a start."""
+    return None if start is None else first_kernels(tensors) - first_kernels(start)
 
 
-def moved(file: Path) -> str:
+def moved(tensors: Weights, start: Weights | None) -> str:
     """How far the kernels of each part of a network went from their start, in its length."""
-    start = start_of(file)
     if start is None:
         return "–"
     change, length = defaultdict[str, float](float), defaultdict[str, float](float)
-    for name, value in read_tensors(file).items():
+    for name, value in tensors.items():
         if value.ndim in (4, 5):
             part = name.partition(".")[0]
             change[part] += float((value - start[name]).square().sum())
@@ -65,12 +65,17 @@ def moved(file: Path) -> str:
 
 def shares(file: Path) -> list[str]:
     """The cells of `HEADS` for a file; a 2D network has a dash where depth is asked for."""
-    kernels = first_kernels(read_tensors(file))
+    return _cells(read_tensors(file), start_of(file))
+
+
+def _cells(tensors: Weights, start: Weights | None) -> list[str]:
+    kernels = first_kernels(tensors)
     if kernels.ndim == 4:
-        return ["–", "–", "–", moved(file)]
-    change = learnt(file)
+        return ["–", "–", "–", moved(tensors, start)]
+    change = learnt(tensors, start)
     told = "–" if change is None else _inner(change)
-    return [_inner(kernels), f"{1 - 1 / kernels.shape[2]:.3f}", told, moved(file)]
+    by_chance = f"{1 - 1 / kernels.shape[2]:.3f}"
+    return [_inner(kernels), by_chance, told, moved(tensors, start)]
 
 
 def _inner(kernels: Tensor) -> str:
@@ -83,16 +88,17 @@ def _inner(kernels: Tensor) -> str:
 
 def line(name: str, file: Path, out: Path) -> str:
     """The row of a file; its picture is drawn, and that of what was learnt."""
-    kernels = first_kernels(read_tensors(file))
+    tensors, start = read_tensors(file), start_of(file)
+    kernels = first_kernels(tensors)
     taps = "–"
     if kernels.ndim == 5:
         stem = name.replace("/", "-")
         draw_kernels(kernels, out / f"{stem}.png", name)
         taps = " ".join(f"{100 * share:.1f}" for share in energy_by_tap(kernels))
-        if (change := learnt(file)) is not None:
+        if (change := learnt(tensors, start)) is not None:
             draw_kernels(change, out / f"{stem}-learnt.png", f"{name}: what was learnt")
     size = "×".join(map(str, kernels.shape))
-    return f"| {name} | {size} | {' | '.join(shares(file))} | {taps} |"
+    return f"| {name} | {size} | {' | '.join(_cells(tensors, start))} | {taps} |"
 
 
 def main() -> None:
